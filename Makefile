@@ -1,0 +1,54 @@
+# Every target sets up what it needs: `make demo` or `make test` may be the first command ever typed in a clone.
+# pip's own settings are respected: PIP_EXTRA_INDEX_URL, for instance, can lead to a CPU-only build of torch.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test test-all check format bench clean
+
+help:                ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+setup: $(STAMP)      ## create .venv with pinned versions (the part that all others share)
+
+# torch first: it is the largest, and torchvision's own requirement must not choose another build of it.
+# torchvision without its dependencies: tests and benchmarks compare with it, and its pure Python part is enough for that
+# (benchmarks/torchvision_shim.py). No build isolation: the build backend is pinned like everything else.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Stoker needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch
+	$(PIP) install --quiet --constraint constraints.txt --no-deps torchvision
+	$(PIP) install --quiet --constraint constraints.txt scikit-build-core
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: setup          ## see it happen: timing, training, resume (DIR=folder for your own photographs)
+	$(BIN)/stoker demo $(DIR)
+
+test: setup          ## the tests (ARGS=... goes to pytest)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: setup      ## the tests, the slow ones too
+	$(PYTEST) $(ARGS)
+
+check: setup         ## formatting, lint, types, import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) -q tests/test_imports.py
+
+format: setup        ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup         ## measure against torch (FOLDER=folder of photographs)
+	$(BIN)/python -m benchmarks $(FOLDER)
+
+clean:               ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
