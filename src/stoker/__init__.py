@@ -1,0 +1,73 @@
+"""Stoker feeds neural networks: the same batches on every run, as fast as the hardware, and it says why.
+
+``stoker.Loader`` stands where ``torch.utils.data.DataLoader`` stood. The rooms ``stoker.order``, ``stoker.data``,
+``stoker.image`` and ``stoker.batch`` hold what it is made of. Names are loaded at first use, so that the command line
+answers before torch is imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from stoker.errors import (
+    ArgumentError,
+    DataError,
+    EmptyFolderError,
+    ImageError,
+    MemoryLimitError,
+    StateError,
+    StokerError,
+    TravelError,
+    TypeMismatchError,
+    WorkerError,
+)
+
+if TYPE_CHECKING:
+    from stoker import batch, data, image, order
+    from stoker.data.open import open
+    from stoker.engine.failures import ErrorPolicy
+    from stoker.loader import Loader
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "DataError",
+    "EmptyFolderError",
+    "ErrorPolicy",
+    "ImageError",
+    "Loader",
+    "MemoryLimitError",
+    "StateError",
+    "StokerError",
+    "TravelError",
+    "TypeMismatchError",
+    "WorkerError",
+    "batch",
+    "data",
+    "image",
+    "open",
+    "order",
+]
+
+_MODULE_OF = {
+    "ErrorPolicy": "stoker.engine.failures",
+    "Loader": "stoker.loader",
+    "open": "stoker.data.open",
+}
+_ROOMS = ("batch", "data", "image", "order")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"stoker.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'stoker' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""Batches: what a row looks like, the memory that batches live in, and how whole batches travel."""

@@ -1,0 +1,230 @@
+"""Layout: what a row of a batch looks like, so that workers can write rows straight into a batch.
+
+torch's ``default_collate`` stacks the samples of a batch. Where every sample is a nest of tuples, lists and dicts whose
+leaves are arrays and numbers, stacking needs no list of samples: each row can be written to its place in the batch as soon
+as it exists, by whichever worker made it. A `Layout` is learned from one sample, by asking ``default_collate`` itself what it
+makes of it, and it is the same for every worker that sees a sample of the same structure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import default_collate
+
+_ALIGNMENT = 64  # bytes; a cache line, and what torch's own CPU allocator aligns to
+
+# Tensors of these types have no NumPy counterpart: their bytes travel as integers of the same width.
+_CARRIERS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
+
+
+class MisfitError(Exception):
+    """A sample that cannot be written as a row of the layout: the whole batch has to be collated instead."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Stands for leaf `index` in the structure of a batch."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array of a batch: `source` is the type that each sample must hold there, exactly.
+
+    `carrier` is the NumPy dtype that the bytes are handled as, `dtype` the torch dtype of the batch, `shape` that of a row.
+    """
+
+    source: type
+    dtype: torch.dtype
+    source_dtype: str
+    carrier: str
+    shape: tuple[int, ...]
+
+    @cached_property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.carrier).itemsize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The structure of a batch: `structure` is what ``default_collate`` returns, with a `_Place` for each array."""
+
+    structure: Any
+    leaves: tuple[Leaf, ...]
+    _offsets: dict[int, tuple[tuple[int, ...], int]] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of one row over all leaves."""
+        return sum(leaf.row_bytes for leaf in self.leaves)
+
+    def offsets(self, num_rows: int) -> tuple[tuple[int, ...], int]:
+        """Where each leaf of a batch of `num_rows` begins, and the bytes of the whole batch."""
+        known = self._offsets.get(num_rows)
+        if known is None:
+            offsets, end = [], 0
+            for leaf in self.leaves:
+                offsets.append(end)
+                end += -(-leaf.row_bytes * num_rows // _ALIGNMENT) * _ALIGNMENT
+            known = self._offsets[num_rows] = (tuple(offsets), end)
+        return known
+
+    def to_bytes(self) -> bytes:
+        """The layout as bytes that are equal for equal layouts."""
+        return pickle.dumps((self.structure, self.leaves), protocol=5)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Layout:
+        structure, leaves = pickle.loads(data)
+        return Layout(structure, leaves)
+
+    @staticmethod
+    def digest(data: bytes) -> int:
+        """A 63-bit fingerprint of a layout's bytes, never 0."""
+        return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") >> 1 or 1
+
+    def assemble(self, leaves: list[torch.Tensor]) -> Any:
+        """The batch that holds `leaves`, in the containers that ``default_collate`` would have made."""
+        return _assemble(self.structure, leaves)
+
+
+def infer_layout(sample: Any) -> Layout | None:
+    """The layout of batches of samples like `sample`; None where only a real collate can tell (strings, other types)."""
+    found: list[Any] = []
+    try:
+        structure = _outline(default_collate([sample]), sample, found)
+    except (MisfitError, TypeError, RuntimeError, ValueError):
+        return None  # default_collate itself will say what is wrong, in its own words, when it sees the batch
+    return Layout(structure, tuple(found)) if found else None
+
+
+def _outline(batch: Any, sample: Any, found: list[Leaf]) -> Any:
+    if isinstance(batch, torch.Tensor):
+        found.append(_leaf(batch, sample))
+        return _Place(len(found) - 1)
+    if type(sample) is dict and type(batch) is dict:
+        return {key: _outline(batch[key], value, found) for key, value in sample.items()}
+    if isinstance(sample, tuple) and hasattr(sample, "_fields") and type(batch) is type(sample):
+        return type(batch)(*(_outline(b, s, found) for b, s in zip(batch, sample, strict=True)))
+    if type(sample) in (tuple, list) and type(batch) is list:
+        return [_outline(b, s, found) for b, s in zip(batch, sample, strict=True)]
+    raise MisfitError
+
+
+def _leaf(batch: torch.Tensor, sample: Any) -> Leaf:
+    kind = type(sample)
+    if batch.layout is not torch.strided or batch.device.type != "cpu" or batch.requires_grad or batch.is_quantized:
+        raise MisfitError
+    if kind is torch.Tensor:
+        source_dtype = str(sample.dtype)
+        if sample.is_conj() or sample.is_neg():
+            raise MisfitError
+    elif isinstance(sample, np.ndarray | np.generic):
+        source_dtype = sample.dtype.str
+    elif kind in (int, float, bool):
+        source_dtype = ""
+    else:
+        raise MisfitError
+    try:
+        carrier = batch.numpy().dtype
+    except TypeError:
+        carrier = np.dtype(_CARRIERS[batch.element_size()])
+    return Leaf(kind, batch.dtype, source_dtype, carrier.str, tuple(batch.shape[1:]))
+
+
+def _assemble(structure: Any, leaves: list[torch.Tensor]) -> Any:
+    if type(structure) is _Place:
+        return leaves[structure.index]
+    if type(structure) is list:
+        return [_assemble(part, leaves) for part in structure]
+    if type(structure) is dict:
+        return {key: _assemble(part, leaves) for key, part in structure.items()}
+    return type(structure)(*(_assemble(part, leaves) for part in structure))
+
+
+class RowWriter:
+    """Writes samples as rows of a batch of `num_rows` that lives in `memory` (uint8, at least `layout.offsets` bytes).
+
+    Not thread-safe for one row; different rows may be written by different threads or processes at once.
+    """
+
+    def __init__(self, layout: Layout, memory: NDArray[np.uint8], num_rows: int) -> None:
+        offsets, _ = layout.offsets(num_rows)
+        self._layout = layout
+        self._columns = [
+            _Column(leaf, memory[offset : offset + leaf.row_bytes * num_rows], num_rows)
+            for leaf, offset in zip(layout.leaves, offsets, strict=True)
+        ]
+
+    def write(self, row: int, sample: Any) -> None:
+        """Writes `sample` as row number `row`; raises MisfitError when it does not fit the layout."""
+        _write(self._layout.structure, sample, self._columns, row)
+
+
+class _Column:
+    __slots__ = ("array", "carried", "dtype", "kind", "shape", "source_dtype", "tensor")
+
+    def __init__(self, leaf: Leaf, memory: NDArray[np.uint8], num_rows: int) -> None:
+        self.array: NDArray[Any] = memory.view(leaf.carrier).reshape((num_rows, *leaf.shape))
+        self.tensor = torch.from_numpy(self.array)
+        self.carried = self.tensor.dtype is not leaf.dtype
+        if self.carried:
+            self.tensor = self.tensor.view(leaf.dtype)
+        self.kind, self.dtype, self.source_dtype, self.shape = leaf.source, leaf.dtype, leaf.source_dtype, leaf.shape
+
+    def write(self, row: int, value: Any) -> None:
+        if type(value) is not self.kind:
+            raise MisfitError
+        if self.kind is torch.Tensor:
+            if value.dtype is not self.dtype or value.shape != self.shape or value.requires_grad or not value.is_cpu:
+                raise MisfitError
+            if value.is_contiguous() and not self.carried:
+                self.array[row] = value.numpy()
+            else:
+                self.tensor[row].copy_(value)
+        elif not self.source_dtype:
+            try:
+                self.array[row] = value
+            except OverflowError as error:
+                raise MisfitError from error
+        elif value.dtype.str != self.source_dtype or value.shape != self.shape:
+            raise MisfitError
+        else:
+            self.array[row] = value
+
+
+def _write(structure: Any, sample: Any, columns: list[_Column], row: int) -> None:
+    kind = type(structure)
+    if kind is _Place:
+        columns[structure.index].write(row, sample)
+    elif kind is dict:
+        if type(sample) is not dict or sample.keys() != structure.keys():
+            raise MisfitError
+        for key, part in structure.items():
+            _write(part, sample[key], columns, row)
+    else:
+        expected = (tuple, list) if kind is list else (kind,)
+        if type(sample) not in expected or len(sample) != len(structure):
+            raise MisfitError
+        for part, value in zip(structure, sample, strict=True):
+            _write(part, value, columns, row)
+
+
+def view_batch(layout: Layout, memory: NDArray[np.uint8], num_rows: int) -> list[torch.Tensor]:
+    """The leaves of a batch in `memory`, as tensors that share it and keep it alive through its `base`."""
+    offsets, _ = layout.offsets(num_rows)
+    leaves = []
+    for leaf, offset in zip(layout.leaves, offsets, strict=True):
+        raw = memory[offset : offset + leaf.row_bytes * num_rows].view(leaf.carrier)
+        tensor = torch.from_numpy(raw.reshape((num_rows, *leaf.shape)))
+        leaves.append(tensor if tensor.dtype is leaf.dtype else tensor.view(leaf.dtype))
+    return leaves

@@ -1,0 +1,76 @@
+"""Says in words how a loader will make its batches, as a database prints a query plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker.engine.fetch import Fetcher
+from stoker.engine.plan import OrderPlan, Plan, SamplerPlan
+from stoker.engine.protocol import Work
+from stoker.engine.session import Choice, Equipment, choose
+
+
+def explain_plan(plan: Plan, work: Work, equipment: Equipment, num_steps: int | None) -> str:
+    """A few lines: order, read, transform, collate, executor, prefetch, failures."""
+    choice, fetcher = choose(work, equipment), Fetcher(work)
+    lines = {
+        "order": _order(plan, work, num_steps),
+        "read": f"{type(work.dataset).__name__}: {_read(work, fetcher)}",
+        **_transforms(work.dataset),
+        "collate": _collate(work, fetcher, choice),
+        "randomness": _randomness(work, fetcher),
+        "executor": f"{choice.name}{_crew(choice, equipment)}: {choice.reason}",
+        "prefetch": _prefetch(choice, equipment),
+        "on error": work.on_error.action,
+    }
+    return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+
+def _order(plan: Plan, work: Work, num_steps: int | None) -> str:
+    if isinstance(plan, OrderPlan):
+        split = plan.split
+        ranks = f", rank {split.rank} of {split.world_size}" if split.world_size > 1 else ""
+        return f"{plan.order.name}, {len(plan.order):,} samples, {num_steps:,} batches of {split.batch_size}{ranks}"
+    return f"{type(plan.sampler).__name__}, obeyed as it is" if isinstance(plan, SamplerPlan) else "as the iterable dataset yields"
+
+
+def _read(work: Work, fetcher: Fetcher) -> str:
+    if work.iterable:
+        return "a stream; every worker has its own copy of it"
+    if fetcher.is_bulk:
+        return "in bulk, one gather per batch"
+    return "in bulk, through __getitems__" if hasattr(work.dataset, "__getitems__") else "sample by sample"
+
+
+def _transforms(dataset: Any) -> dict[str, str]:
+    describe = getattr(dataset, "describe_transforms", None)
+    return {} if describe is None else {"transform": " → ".join(f"{name} ({place})" for name, place in describe())}
+
+
+def _collate(work: Work, fetcher: Fetcher, choice: Choice) -> str:
+    if not work.batched:
+        return "none: single samples"
+    if fetcher.is_bulk:
+        return "none needed"
+    if fetcher.writes_rows and choice.name != "inline":
+        return "rows are written straight into the batch by all workers together"
+    return f"whole batches, by {getattr(work.collate_fn, '__qualname__', work.collate_fn)}"
+
+
+def _randomness(work: Work, fetcher: Fetcher) -> str:
+    if work.iterable or work.reseed == "worker":
+        return "seeded per worker, as torch does"
+    return "random, numpy.random and torch are seeded for every sample" if fetcher.draws_global else "by key, or none"
+
+
+def _crew(choice: Choice, equipment: Equipment) -> str:
+    kinds = {"process": "workers", "thread": "threads"}
+    return f", {equipment.num_workers} {kinds[choice.name]}" if choice.name in kinds else ""
+
+
+def _prefetch(choice: Choice, equipment: Equipment) -> str:
+    if choice.name == "inline":
+        return "nothing ahead of the loop"
+    memory = equipment.limits.memory_bytes
+    limit = "" if memory is None else f", within {memory / 2**20:,.0f} MiB"
+    return f"at most {equipment.limits.prefetch} batches{limit}"

@@ -1,0 +1,253 @@
+"""The Fetcher: reads the samples of a batch, seeds what draws from generators, and collates. Every worker has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Subset
+
+from stoker.batch.layout import Layout, MisfitError, RowWriter, infer_layout
+from stoker.data.bulk import bulk_reader
+from stoker.engine.failures import Skipped, note_sample
+from stoker.engine.protocol import BatchSpec, Work
+from stoker.engine.seeding import Seeder, global_state_digest
+from stoker.order.keys import KeyedRandom, batch_key, derive, sample_key, sample_keys
+
+_MAX_ATTEMPTS = 100  # replacements for one skipped sample, before its own error is raised after all
+
+OpenWriter = Callable[[Layout, int], RowWriter]
+"""Opens the memory of a batch: (layout, number of rows) -> writer."""
+
+
+class EmptyBatchError(Exception):
+    """All samples of a batch were skipped, and none replaced: there is no batch to deliver."""
+
+    def __init__(self, skipped: list[Skipped]) -> None:
+        super().__init__(skipped)
+        self.skipped = skipped
+
+
+class ExhaustedError(Exception):
+    """The iterable dataset has no further batch."""
+
+
+class Fetcher:
+    """Makes batches of one loader's `Work`. Deterministic for map-style datasets; not thread-safe."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self._dataset = work.dataset
+        self._get_batch = None if work.iterable or not work.batched else bulk_reader(work.dataset, work.stacks_rows)
+        self._getitems = getattr(work.dataset, "__getitems__", None) if work.batched else None
+        self._transform_batch = getattr(work.dataset, "transform_batch", None)
+        self._seeder = Seeder(work.dataset, work.collate_fn, self._transform_batch)
+        self._stream: Iterator[Any] | None = None
+        self._stream_epoch = -1
+        self._layout: Layout | None = None
+        self.reseeds = work.reseed == "sample" and not work.iterable
+        self.on_row: Callable[[int], None] | None = None
+        """Called with the number of each row before it is made; lets a worker say what it was doing when it died."""
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether batches are one gather from arrays: then workers only add cost."""
+        return self._get_batch is not None and self._transform_batch is None
+
+    @property
+    def writes_rows(self) -> bool:
+        """Whether rows can be made one by one and written straight into the batch."""
+        whole = self._get_batch or self._getitems or self._transform_batch
+        return self.work.batched and self.work.stacks_rows and not self.work.iterable and whole is None
+
+    @property
+    def draws_global(self) -> bool:
+        """Whether the code may draw from generators that threads would have to share."""
+        return self.reseeds and self._seeder.foreign
+
+    @property
+    def has_private_generators(self) -> bool:
+        return self._seeder.has_private_generators
+
+    def draws_at(self, index: int) -> bool:
+        """Whether making sample `index` changes the global generators. Leaves them as they were."""
+        with self.preserved():
+            self._seeder.seed(0)
+            before = global_state_digest()
+            self._dataset[index]
+            return global_state_digest() != before
+
+    def preserved(self) -> AbstractContextManager[None]:
+        """Keeps the caller's own random state from being changed by what is fetched inside."""
+        return self._seeder.preserved()
+
+    # Whole batches
+
+    def fetch(self, spec: BatchSpec) -> tuple[Any, list[Skipped]]:
+        """The collated batch and the samples that were skipped in it.
+
+        Raises:
+            EmptyBatchError: every sample was skipped.
+            ExhaustedError: the iterable dataset has ended.
+        """
+        if self.work.iterable:
+            return self._next_of_stream(spec.epoch), []
+        if self._get_batch is not None:
+            batch, skipped = self._get_batch(np.asarray(spec.indices, np.int64)), []
+        else:
+            samples, skipped = self._samples(spec)
+            if not samples:
+                raise EmptyBatchError(skipped)
+            self._seed(batch_key, spec)
+            batch = self.work.collate_fn(samples if self.work.batched else samples[0])
+        if self._transform_batch is not None:
+            self._seed(batch_key, spec)
+            batch = self._transform_batch(batch)
+        return batch, skipped
+
+    def _seed(self, derive_key: Callable[[int, int, int], int], spec: BatchSpec) -> None:
+        if self._seeder.needs_keys and self.reseeds:
+            self._seeder.seed(derive_key(self.work.seed, spec.epoch, spec.position))
+
+    def _samples(self, spec: BatchSpec) -> tuple[list[Any], list[Skipped]]:
+        if self._getitems is not None:
+            self._seed(batch_key, spec)
+            return self._getitems([_plain(index) for index in spec.indices]), []
+        if not self.work.on_error.skips and not spec.poisoned:
+            return [sample for _, sample in self.rows(spec, 0, spec.num_rows)], []
+        samples, skipped = [], []
+        for row in range(spec.num_rows):
+            samples += self._sample_or_replacement(spec, row, skipped)
+        return samples, skipped
+
+    def _sample_or_replacement(self, spec: BatchSpec, row: int, skipped: list[Skipped]) -> list[Any]:
+        """The sample of `row`, or the one that replaces it, or nothing; adds to `skipped` what failed on the way."""
+        work, index, position = self.work, _plain(spec.indices[row]), spec.position + row
+        key = sample_key(work.seed, spec.epoch, position)
+        if self.on_row is not None:
+            self.on_row(row)
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                if attempt == 0 and row in spec.poisoned:
+                    raise RuntimeError("this sample kills its worker")
+                if attempt:
+                    attempt_key = derive(key, attempt)
+                    index = KeyedRandom(attempt_key).integers(0, work.replace_from or 0)
+                    self._set_key(attempt_key)
+                else:
+                    self._set_key(key)
+                return [self._dataset[index]]
+            except Exception as error:
+                last = error
+                note_sample(error, index, sample_path(self._dataset, index))
+                path = sample_path(self._dataset, index)
+                skipped.append(Skipped(spec.epoch, position, index, path, f"{type(error).__name__}: {error}"))
+            if work.replace_from is None:
+                return []
+        raise last
+
+    def _set_key(self, key: int) -> None:
+        if self._seeder.needs_keys and self.reseeds:
+            self._seeder.seed(key)
+
+    # Rows
+
+    def rows(self, spec: BatchSpec, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """The samples of rows ``[start, stop)``, each made under its own key. Errors name the sample."""
+        dataset, seed = self._dataset, self._seeder.seed
+        indices = spec.indices[start:stop]
+        if isinstance(indices, np.ndarray):
+            indices = indices.tolist()
+        keys: list[int] | None = None
+        if self._seeder.needs_keys and self.reseeds:
+            positions = np.arange(spec.position + start, spec.position + stop, dtype=np.int64)
+            keys = sample_keys(self.work.seed, spec.epoch, positions).tolist()
+        on_row = self.on_row
+        for offset, index in enumerate(indices):
+            if on_row is not None:
+                on_row(start + offset)
+            if keys is not None:
+                seed(keys[offset])
+            try:
+                sample = dataset[index]
+            except Exception as error:
+                note_sample(error, index, sample_path(dataset, index))
+                raise
+            yield start + offset, sample
+
+    def write_rows(self, spec: BatchSpec, start: int, stop: int, open_writer: OpenWriter) -> Layout:
+        """Writes rows ``[start, stop)`` into the batch's memory; the layout that they were written with.
+
+        Raises:
+            MisfitError: a row does not fit the others, or can only be collated.
+        """
+        writer: RowWriter | None = None
+        for row, sample in self.rows(spec, start, stop):
+            if writer is None:
+                writer = self._write_first(spec, row, sample, open_writer)
+            else:
+                writer.write(row, sample)
+        if self._layout is None:
+            raise MisfitError
+        return self._layout
+
+    def _write_first(self, spec: BatchSpec, row: int, sample: Any, open_writer: OpenWriter) -> RowWriter:
+        """Opens the batch with the layout of the batches before; where the sample does not fit it, with a new one."""
+        if self._layout is not None:
+            writer = open_writer(self._layout, spec.num_rows)
+            try:
+                writer.write(row, sample)
+                return writer
+            except MisfitError:
+                pass
+        self._layout = infer_layout(sample)
+        if self._layout is None:
+            raise MisfitError
+        writer = open_writer(self._layout, spec.num_rows)
+        writer.write(row, sample)
+        return writer
+
+    # Streams
+
+    def _next_of_stream(self, epoch: int) -> Any:
+        work = self.work
+        if self._stream is None or self._stream_epoch != epoch:
+            self._stream, self._stream_epoch = iter(work.dataset), epoch
+        if not work.batched:
+            return work.collate_fn(self._next_sample())
+        samples: list[Any] = []
+        while len(samples) < (work.batch_size or 1):
+            try:
+                samples.append(self._next_sample())
+            except ExhaustedError:
+                break
+        if not samples or (work.drop_last and len(samples) < (work.batch_size or 1)):
+            raise ExhaustedError
+        return work.collate_fn(samples)
+
+    def _next_sample(self) -> Any:
+        assert self._stream is not None
+        try:
+            return next(self._stream)
+        except StopIteration:
+            raise ExhaustedError from None
+
+
+def _plain(index: Any) -> Any:
+    return int(index) if isinstance(index, np.integer) else index
+
+
+def sample_path(dataset: Any, index: Any) -> str | None:
+    """The file of a sample, where its dataset knows one: `sample_path(index)`, or torchvision's ``samples``."""
+    try:
+        if hasattr(dataset, "sample_path"):
+            path = dataset.sample_path(index)
+            return None if path is None else str(path)
+        if type(dataset) is Subset:
+            return sample_path(dataset.dataset, dataset.indices[index])
+        path = dataset.samples[index][0]
+    except Exception:  # naming a sample must never hide the error that it is named for
+        return None
+    return path if isinstance(path, str) else None

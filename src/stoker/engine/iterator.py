@@ -1,0 +1,85 @@
+"""The iterator of one epoch: takes batches from delivery, keeps count for the state and the statistics, pins."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.utils.data._utils.pin_memory import pin_memory
+
+from stoker.engine.delivery import Delivered
+from stoker.engine.progress import Meter, Progress
+from stoker.engine.protocol import BatchSpec
+from stoker.engine.session import Crew, Session
+
+
+class LoaderIterator(Iterator[Any]):
+    """The batches of one epoch. Ends its workers (or gives them back) at the end, at ``del``, and when it is left early."""
+
+    def __init__(
+        self, crew: Crew, session: Session, specs: Iterator[BatchSpec], progress: Progress, meter: Meter, *, skip: int, pins: bool
+    ) -> None:
+        self._crew = crew
+        self._session: Session | None = session
+        self._progress = progress
+        self._pins = pins
+        self._meter = meter
+        session.delivery.begin(specs, progress.epoch, progress.step - skip)
+        for _ in range(skip):  # a stream cannot be entered in the middle
+            session.delivery.next()
+
+    def __iter__(self) -> LoaderIterator:
+        return self
+
+    def __next__(self) -> Any:
+        session, meter = self._session, self._meter
+        if session is None:
+            raise StopIteration
+        asked = perf_counter()
+        try:
+            delivered = session.delivery.next()
+        except BaseException:
+            self._leave()
+            raise
+        meter.wait_s += perf_counter() - asked
+        if delivered is None:
+            self._progress.ended = True
+            self._leave(finished=True)
+            raise StopIteration
+        meter.batches += 1
+        meter.samples += delivered.spec.num_rows
+        self._progress.count(delivered.spec)
+        return pin(delivered) if self._pins else delivered.value
+
+    def close(self) -> None:
+        """Leaves the epoch: nothing more is loaded."""
+        self._leave()
+
+    def _leave(self, *, finished: bool = False) -> None:
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if not finished:
+            session.delivery.cancel()
+        self._crew.dismiss(session)
+
+    def __del__(self) -> None:
+        if getattr(self, "_session", None) is not None:
+            self._leave()
+
+
+def pin(delivered: Delivered) -> Any:
+    """A copy of the batch in pinned memory."""
+    return pin_memory(delivered.value)
+
+
+def can_pin() -> bool:
+    """Whether there is an accelerator to pin for; warns as torch does where there is none."""
+    if torch.accelerator.is_available():
+        return True
+    message = "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used."
+    warnings.warn(message, stacklevel=3)
+    return False

@@ -1,0 +1,269 @@
+"""Plans: which batches there are. A plan turns an order, or a user's own sampler, into a stream of `BatchSpec`s."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
+
+from stoker.engine.progress import Progress
+from stoker.engine.protocol import BatchSpec
+from stoker.engine.seeding import seed_worker
+from stoker.engine.ranks import SharedSeed
+from stoker.errors import ArgumentError
+from stoker.order.keys import derive
+from stoker.order.orders import Order, SequentialOrder, ShuffledOrder
+from stoker.order.split import Split
+
+_BLOCK = 65_536  # positions asked of the order at once
+_FIRST_BLOCK = 1_024  # so that the first batch does not wait for a whole block
+_ROWS_PER_STEP = 1 << 20  # positions that a batch of a user's sampler takes up: its size is not known before it is drawn
+_RANK_STRIDE = 1 << 50  # keeps the keys of ranks apart where each has a sampler of its own
+_SAMPLER_DOMAIN = 0x5A4D504C
+
+
+class Plan(Protocol):
+    """The batches of each epoch, for this rank."""
+
+    def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
+        """The batches of `epoch` from `step` on, in order."""
+
+    def num_steps(self) -> int | None:
+        """Batches per epoch; None where nobody knows."""
+
+
+class LateOrder:
+    """A sequential or shuffled order whose seed is drawn when the order is first asked for."""
+
+    def __init__(self, length: int, seed: SharedSeed, *, shuffled: bool) -> None:
+        self._length = length
+        self._seed = seed
+        self._shuffled = shuffled
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def name(self) -> str:
+        """What the state calls the order; known before its seed is."""
+        return "shuffled" if self._shuffled else "sequential"
+
+    @property
+    def _order(self) -> Order:
+        return ShuffledOrder(self._length, self._seed.value) if self._shuffled else SequentialOrder(self._length)
+
+    def indices(self, epoch: int, start: int, stop: int) -> NDArray[np.int64]:
+        return self._order.indices(epoch, start, stop)
+
+    def describe(self) -> dict[str, Any]:
+        return self._order.describe()
+
+
+class OrderPlan:
+    """Batches of an order of Stoker's, split over ranks. Pure: any batch can be had at any time."""
+
+    def __init__(self, order: LateOrder, split: Split) -> None:
+        self.order = order
+        self.split = split
+
+    def num_steps(self) -> int | None:
+        return self.split.num_steps
+
+    def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
+        split, num_steps = self.split, self.split.num_steps
+        per_step = split.global_batch_size
+        ahead = max(1, _FIRST_BLOCK // per_step)
+        while step < num_steps:
+            stop = min(num_steps, step + ahead)
+            first = split.rows(step).start if ahead == 1 else step * per_step
+            block = self._block(epoch, first, stop, ahead)
+            for current in range(step, stop):
+                rows = split.rows(current)
+                indices = block[rows.start - first : rows.stop - first]
+                yield BatchSpec(epoch, current, rows.start, indices, valid=rows.valid)
+            step, ahead = stop, max(1, _BLOCK // per_step)
+
+    def _block(self, epoch: int, first: int, stop_step: int, ahead: int) -> NDArray[np.int64]:
+        """The indices of all positions from `first` to the last row of the steps before `stop_step`."""
+        split = self.split
+        if ahead == 1:
+            return self.order.indices(epoch, first, split.rows(stop_step - 1).stop)
+        return self.order.indices(epoch, first, min(len(self.order), stop_step * split.global_batch_size))
+
+
+class ElementSampler:
+    """A sampler of single samples, as batches of one: for ``batch_size=None``."""
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+        if hasattr(sampler, "state_dict") and hasattr(sampler, "load_state_dict"):
+            self.state_dict = sampler.state_dict
+            self.load_state_dict = sampler.load_state_dict
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for index in self.sampler:
+            yield [index]
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
+class SamplerPlan:
+    """Batches of a user's own sampler or batch sampler, which is obeyed as it is.
+
+    Where it has a state of its own (`state_dict`), the state after each batch is captured when the batch is drawn, because
+    prefetching runs ahead of the loop. Otherwise its randomness is seeded from (seed, epoch), and a resume counts batches.
+    """
+
+    def __init__(self, sampler: Any, seed: int, rank: int) -> None:
+        self.sampler = sampler
+        self._seed = seed
+        self._first_position = rank * _RANK_STRIDE
+        self.stateful = hasattr(sampler, "state_dict") and hasattr(sampler, "load_state_dict")
+        self.restored: Any = None
+
+    def num_steps(self) -> int | None:
+        try:
+            return len(self.sampler)
+        except TypeError:
+            return None
+
+    def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
+        """Raises ArgumentError when the sampler ends before `step`, which a resume had reached."""
+        position, current = self._first_position, 0
+        if self.restored is not None and step:
+            self.sampler.load_state_dict(self.restored)
+            current, position = step, position + step * _ROWS_PER_STEP
+        key = derive(self._seed, _SAMPLER_DOMAIN, epoch)
+        drawing = _Drawing(self.sampler, key)
+        for batch in drawing:
+            indices = as_indices(batch)
+            if current >= step:
+                captured = copy.deepcopy(self.sampler.state_dict()) if self.stateful else None
+                yield BatchSpec(epoch, current, position, indices, sampler_state=captured)
+            current, position = current + 1, position + _ROWS_PER_STEP
+        if current < step:
+            raise ArgumentError(f"the sampler ended after {current} batches, but the state was taken after {step}; is it another sampler?")
+
+
+class _Drawing:
+    """Iterates a sampler under random generators of its own, so that the loop's are neither read nor changed."""
+
+    def __init__(self, sampler: Any, key: int) -> None:
+        self._states: tuple[Any, ...] | None = None
+        self._key = key
+        for generator in _generators(sampler):
+            generator.manual_seed(key)
+        self._guards = not isinstance(sampler, list | tuple | range)
+        self._guards_each = self._guards and not _draws_once(sampler)
+        with self._own_generators():
+            self._iterator = iter(sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            try:
+                batch = self._next()
+            except StopIteration:
+                return
+            self._guards = self._guards_each
+            yield batch
+
+    def _next(self) -> Any:
+        if not self._guards:
+            return next(self._iterator)
+        with self._own_generators():
+            return next(self._iterator)
+
+    @contextmanager
+    def _own_generators(self) -> Iterator[None]:
+        outer = _global_states()
+        if self._states is None:
+            seed_worker(self._key)
+        else:
+            _set_global_states(self._states)
+        try:
+            yield
+        finally:
+            self._states = _global_states()
+            _set_global_states(outer)
+
+
+_DRAW_ONCE = (BatchSampler, ElementSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
+
+
+def _draws_once(sampler: Any) -> bool:
+    """Whether a sampler is one of torch's own, which read the global generators at the start of an epoch only."""
+    while type(sampler) in (BatchSampler, ElementSampler):
+        sampler = sampler.sampler
+    return type(sampler) in _DRAW_ONCE or isinstance(sampler, list | tuple | range)
+
+
+def _generators(sampler: Any) -> Iterator[torch.Generator]:
+    """The generators of torch's own samplers: the sampler's, and those of the samplers inside it."""
+    while sampler is not None:
+        generator = getattr(sampler, "generator", None)
+        if isinstance(generator, torch.Generator):
+            yield generator
+        sampler = getattr(sampler, "sampler", None)
+
+
+def _global_states() -> tuple[Any, ...]:
+    return random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+
+
+def _set_global_states(states: tuple[Any, ...]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.default_generator.set_state(states[2])
+
+
+class StreamPlan:
+    """Batches of an iterable dataset, whose workers take turns. They are known only by their number."""
+
+    def __init__(self, num_workers: int) -> None:
+        self._num_workers = num_workers
+
+    def num_steps(self) -> int | None:
+        return None
+
+    def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
+        """Endless; delivery stops asking a worker that has come to its end. Batches before `step` are not left out."""
+        while True:
+            yield BatchSpec(epoch, step, step, [], worker=step % self._num_workers if self._num_workers else None)
+            step += 1
+
+
+def remaining(plan: Plan, progress: Progress, *, endless: bool) -> Iterator[BatchSpec]:
+    """What is left of an epoch after `progress`; with `endless`, the epochs after it too."""
+    if isinstance(plan, SamplerPlan):
+        plan.restored = progress.sampler_state
+    step = 0 if isinstance(plan, StreamPlan) else progress.step
+    done = frozenset(progress.ahead)
+    for spec in plan.specs(progress.epoch, step):
+        if spec.step not in done:
+            yield spec
+    epoch = progress.epoch
+    while endless and plan.num_steps():
+        epoch += 1
+        yield from plan.specs(epoch, 0)
+
+
+def as_indices(batch: Any) -> NDArray[np.int64] | list[Any]:
+    """A sampler's batch as int64 where it holds nothing but ints, else as the list it is."""
+    if isinstance(batch, torch.Tensor):
+        batch = batch.tolist()
+    indices = list(batch)
+    if indices and all(type(index) is int for index in indices):
+        try:
+            return np.array(indices, np.int64)
+        except OverflowError:
+            return indices
+    return indices

@@ -1,0 +1,122 @@
+"""Sessions: an executor at work for one loader, from the first batch to the last.
+
+A session outlives its epoch where the workers persist; else each epoch has its own, so that workers get the dataset as it is then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from stoker.engine.delivery import Delivery, Limits
+from stoker.engine.fetch import Fetcher
+from stoker.engine.inline import InlineExecutor
+from stoker.engine.processes.pool import ProcessExecutor
+from stoker.engine.protocol import Executor, Work
+from stoker.engine.threads import ThreadExecutor
+from stoker.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which executor runs the work, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a loader's arguments say about how its work is to be run."""
+
+    executor: str
+    num_workers: int
+    limits: Limits
+    context: BaseContext | None
+    persistent: bool
+
+
+def choose(work: Work, equipment: Equipment) -> Choice:
+    """Resolves ``executor="auto"``.
+
+    Raises:
+        ArgumentError: the executor asked for cannot run this work.
+    """
+    asked, num_workers = equipment.executor, equipment.num_workers
+    if asked not in ("auto", "inline", "thread", "process"):
+        raise ArgumentError(f"executor must be 'auto', 'inline', 'thread' or 'process'; got {asked!r}.")
+    if asked in ("thread", "process") and num_workers < 1:
+        raise ArgumentError(f"executor={asked!r} needs num_workers of at least 1; got {num_workers}.")
+    if asked == "thread" and work.iterable:
+        raise ArgumentError("an iterable dataset cannot run in threads; use executor='process' or 'inline'.")
+    if asked != "auto":
+        return Choice(asked, "as asked for")
+    if num_workers == 0:
+        return Choice("inline", "num_workers is 0")
+    if work.worker_init_fn is None and equipment.context is None and Fetcher(work).is_bulk:
+        return Choice("inline", "a batch is one gather from memory, and handing it over from a worker would cost more")
+    return Choice("process", f"num_workers is {num_workers}")
+
+
+class Session:
+    """An executor and the delivery of its batches. One iterator uses it at a time."""
+
+    def __init__(self, work: Work, equipment: Equipment, epoch: int) -> None:
+        self.choice = choose(work, equipment)
+        self.executor = _executor(self.choice.name, equipment)
+        limits = equipment.limits
+        try:
+            self.executor.start(work, epoch, limits.prefetch)
+        except BaseException:
+            self.executor.close()
+            raise
+        writes_rows = self.choice.name != "inline" and Fetcher(work).writes_rows
+        self.delivery = Delivery(self.executor, limits, writes_rows=writes_rows, policy=work.on_error)
+        self.persistent = equipment.persistent and self.choice.name != "inline"
+        self._owner = os.getpid()
+
+    def close(self) -> None:
+        """Ends the workers at once. A forked copy of the process leaves them alone."""
+        if os.getpid() == self._owner:
+            self.executor.close()
+
+
+def _executor(name: str, equipment: Equipment) -> Executor:
+    makers: dict[str, Callable[[], Any]] = {
+        "inline": InlineExecutor,
+        "thread": lambda: ThreadExecutor(equipment.num_workers),
+        "process": lambda: ProcessExecutor(equipment.num_workers, equipment.context),
+    }
+    executor: Executor = makers[name]()
+    return executor
+
+
+class Crew:
+    """Hands sessions to the iterators of a loader, and keeps a persistent one between them."""
+
+    def __init__(self) -> None:
+        self._idle: Session | None = None
+
+    def engage(self, work: Callable[[], Work], equipment: Equipment, epoch: int) -> Session:
+        """The idle session, or a new one: several iterators of one loader may be at work at once."""
+        session, self._idle = self._idle, None
+        return Session(work(), equipment, epoch) if session is None else session
+
+    def dismiss(self, session: Session) -> None:
+        """Takes back a session whose iterator is done with it."""
+        if session.persistent and self._idle is None:
+            self._idle = session
+        else:
+            session.close()
+
+    def close(self) -> None:
+        """Ends the idle session."""
+        session, self._idle = self._idle, None
+        if session is not None:
+            session.close()
+
+    def __del__(self) -> None:
+        self.close()
