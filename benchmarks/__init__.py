@@ -1,0 +1,1 @@
+"""Benchmarks: one file answers one question, and prints a ratio against a named peer."""
