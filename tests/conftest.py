@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchvision_shim import import_torchvision
 
-from benchmarks.torchvision_shim import import_torchvision
 from tests.leaks import Holdings, settle
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]

@@ -1,1 +1,0 @@
-"""Benchmarks: one file answers one question, and prints a ratio against a named peer."""
