@@ -80,7 +80,7 @@ class Learner:
         else:
             loss = nn.functional.mse_loss(outputs, images.mean(dim=(2, 3)))
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         return float(loss.detach())
 
