@@ -18,13 +18,13 @@ setup: $(STAMP)      ## create .venv with pinned versions (the part that all oth
 # torch first: it is the largest, and torchvision's own requirement must not choose another build of it.
 # torchvision without its dependencies: tests and benchmarks compare with it, and its pure Python part is enough for that
 # (benchmarks/torchvision_shim.py). No build isolation: the build backend is pinned like everything else.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp native/*/*.?pp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Stoker needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt --no-deps torchvision
-	$(PIP) install --quiet --constraint constraints.txt scikit-build-core
+	$(PIP) install --quiet --constraint constraints.txt scikit-build-core nanobind cmake ninja
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
@@ -48,7 +48,7 @@ format: setup        ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 bench: setup         ## measure against torch (FOLDER=folder of photographs)
-	$(BIN)/python -m benchmarks $(FOLDER)
+	$(BIN)/python benchmarks/table.py $(FOLDER)
 
 clean:               ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
