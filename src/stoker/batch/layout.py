@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
 _ALIGNMENT = 64  # bytes; a cache line, and what torch's own CPU allocator aligns to
+
+_STACKED_BYTES = 64 << 10  # of rows that are collected and stacked together: they stay in the cache
 
 # Tensors of these types have no NumPy counterpart: their bytes travel as integers of the same width.
 _CARRIERS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
@@ -154,69 +158,104 @@ def _assemble(structure: Any, leaves: list[torch.Tensor]) -> Any:
 class RowWriter:
     """Writes samples as rows of a batch of `num_rows` that lives in `memory` (uint8, at least `layout.offsets` bytes).
 
-    Not thread-safe for one row; different rows may be written by different threads or processes at once.
+    `rows_at_once` is how many samples should be collected for one `write`: small rows are stacked together, a large one is written
+    while it is still in the cache. Not thread-safe for one row; different rows may be written by different threads or processes.
     """
 
     def __init__(self, layout: Layout, memory: NDArray[np.uint8], num_rows: int) -> None:
         offsets, _ = layout.offsets(num_rows)
-        self._layout = layout
+        self._structure = layout.structure
+        self.rows_at_once = max(1, _STACKED_BYTES // max(1, layout.row_bytes))
         self._columns = [
-            _Column(leaf, memory[offset : offset + leaf.row_bytes * num_rows], num_rows)
+            _column(leaf, memory[offset : offset + leaf.row_bytes * num_rows], num_rows)
             for leaf, offset in zip(layout.leaves, offsets, strict=True)
         ]
 
-    def write(self, row: int, sample: Any) -> None:
-        """Writes `sample` as row number `row`; raises MisfitError when it does not fit the layout."""
-        _write(self._layout.structure, sample, self._columns, row)
+    def write(self, start: int, samples: Sequence[Any]) -> None:
+        """Writes `samples` as the rows from `start` on; raises MisfitError when one does not fit the layout."""
+        _write(self._structure, samples, self._columns, start)
 
 
-class _Column:
-    __slots__ = ("array", "carried", "dtype", "kind", "shape", "source_dtype", "tensor")
+class _TensorColumn:
+    """A leaf whose samples are tensors."""
 
-    def __init__(self, leaf: Leaf, memory: NDArray[np.uint8], num_rows: int) -> None:
-        self.array: NDArray[Any] = memory.view(leaf.carrier).reshape((num_rows, *leaf.shape))
-        self.tensor = torch.from_numpy(self.array)
-        self.carried = self.tensor.dtype is not leaf.dtype
-        if self.carried:
-            self.tensor = self.tensor.view(leaf.dtype)
-        self.kind, self.dtype, self.source_dtype, self.shape = leaf.source, leaf.dtype, leaf.source_dtype, leaf.shape
+    def __init__(self, leaf: Leaf, array: NDArray[Any]) -> None:
+        self._dtype, self._shape = leaf.dtype, leaf.shape
+        self._tensor = torch.from_numpy(array)
+        self._array: NDArray[Any] | None = array
+        if self._tensor.dtype is not leaf.dtype:  # no NumPy counterpart
+            self._tensor, self._array = self._tensor.view(leaf.dtype), None
 
-    def write(self, row: int, value: Any) -> None:
-        if type(value) is not self.kind:
+    def write(self, start: int, values: Sequence[Any]) -> None:
+        first = values[0]
+        if {*map(type, values)} != {torch.Tensor} or {*map(_dtype, values)} != {self._dtype} or first.shape != self._shape:
             raise MisfitError
-        if self.kind is torch.Tensor:
-            if value.dtype is not self.dtype or value.shape != self.shape or value.requires_grad or not value.is_cpu:
-                raise MisfitError
-            if value.is_contiguous() and not self.carried:
-                self.array[row] = value.numpy()
-            else:
-                self.tensor[row].copy_(value)
-        elif not self.source_dtype:
-            try:
-                self.array[row] = value
-            except OverflowError as error:
-                raise MisfitError from error
-        elif value.dtype.str != self.source_dtype or value.shape != self.shape:
+        if len(values) == 1 and self._array is not None and first.is_cpu and not first.requires_grad:
+            self._array[start] = first.numpy()  # half the cost of a stack of one
+            return
+        try:
+            torch.stack(values, out=self._tensor.narrow(0, start, len(values)))  # type: ignore[arg-type]
+        except RuntimeError as error:  # other shapes, devices, or gradients
+            raise MisfitError from error
+
+
+class _ArrayColumn:
+    """A leaf whose samples are NumPy arrays or scalars."""
+
+    def __init__(self, leaf: Leaf, array: NDArray[Any]) -> None:
+        self._kind, self._array = leaf.source, array
+        self._like = (np.dtype(leaf.source_dtype), leaf.shape)
+
+    def write(self, start: int, values: Sequence[Any]) -> None:
+        if {*map(type, values)} != {self._kind} or any((value.dtype, value.shape) != self._like for value in values):
             raise MisfitError
+        if len(values) == 1:
+            self._array[start] = values[0]
         else:
-            self.array[row] = value
+            np.stack(values, out=self._array[start : start + len(values)])
 
 
-def _write(structure: Any, sample: Any, columns: list[_Column], row: int) -> None:
+class _NumberColumn:
+    """A leaf whose samples are Python's numbers."""
+
+    def __init__(self, leaf: Leaf, array: NDArray[Any]) -> None:
+        self._kind, self._array = leaf.source, array
+
+    def write(self, start: int, values: Sequence[Any]) -> None:
+        if {*map(type, values)} != {self._kind}:
+            raise MisfitError
+        try:
+            self._array[start : start + len(values)] = values
+        except OverflowError as error:
+            raise MisfitError from error
+
+
+_Column = _TensorColumn | _ArrayColumn | _NumberColumn
+_dtype = attrgetter("dtype")
+
+
+def _column(leaf: Leaf, memory: NDArray[np.uint8], num_rows: int) -> _Column:
+    array = memory.view(leaf.carrier).reshape((num_rows, *leaf.shape))
+    if leaf.source is torch.Tensor:
+        return _TensorColumn(leaf, array)
+    return _ArrayColumn(leaf, array) if leaf.source_dtype else _NumberColumn(leaf, array)
+
+
+def _write(structure: Any, samples: Sequence[Any], columns: list[_Column], start: int) -> None:
     kind = type(structure)
     if kind is _Place:
-        columns[structure.index].write(row, sample)
+        columns[structure.index].write(start, samples)
     elif kind is dict:
-        if type(sample) is not dict or sample.keys() != structure.keys():
+        if any(type(sample) is not dict or sample.keys() != structure.keys() for sample in samples):
             raise MisfitError
         for key, part in structure.items():
-            _write(part, sample[key], columns, row)
+            _write(part, [sample[key] for sample in samples], columns, start)
     else:
         expected = (tuple, list) if kind is list else (kind,)
-        if type(sample) not in expected or len(sample) != len(structure):
+        if any(type(sample) not in expected or len(sample) != len(structure) for sample in samples):
             raise MisfitError
-        for part, value in zip(structure, sample, strict=True):
-            _write(part, value, columns, row)
+        for part, values in zip(structure, zip(*samples, strict=True), strict=True):
+            _write(part, values, columns, start)
 
 
 def view_batch(layout: Layout, memory: NDArray[np.uint8], num_rows: int) -> list[torch.Tensor]:

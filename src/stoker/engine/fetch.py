@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 from stoker.batch.layout import Layout, MisfitError, RowWriter, infer_layout
 from stoker.data.bulk import bulk_reader
 from stoker.engine.failures import Skipped, note_sample
-from stoker.engine.protocol import BatchSpec, Work
+from stoker.engine.protocol import BatchSpec, Kind, Work
 from stoker.engine.seeding import Seeder, global_state_digest
 from stoker.order.keys import KeyedRandom, batch_key, derive, sample_key, sample_keys
 
@@ -32,6 +32,18 @@ class EmptyBatchError(Exception):
 
 class ExhaustedError(Exception):
     """The iterable dataset has no further batch."""
+
+
+def run_whole(fetcher: Fetcher, spec: BatchSpec) -> tuple[Kind, Any]:
+    """Makes a whole batch as a task; what it raises becomes a result of its kind."""
+    try:
+        return Kind.VALUE, fetcher.fetch(spec)
+    except EmptyBatchError as empty:
+        return Kind.EMPTY, (None, empty.skipped)
+    except ExhaustedError:
+        return Kind.EXHAUSTED, None
+    except Exception as error:
+        return Kind.ERROR, error
 
 
 class Fetcher:
@@ -68,6 +80,11 @@ class Fetcher:
         return self.reseeds and self._seeder.foreign
 
     @property
+    def needs_keys(self) -> bool:
+        """Whether the code may read a sample's key, or draw from generators seeded with it."""
+        return self._seeder.needs_keys
+
+    @property
     def has_private_generators(self) -> bool:
         return self._seeder.has_private_generators
 
@@ -95,7 +112,7 @@ class Fetcher:
         if self.work.iterable:
             return self._next_of_stream(spec.epoch), []
         if self._get_batch is not None:
-            batch, skipped = self._get_batch(np.asarray(spec.indices, np.int64)), []
+            batch, skipped = self._get_batch(spec.indices if type(spec.indices) is np.ndarray else np.asarray(spec.indices, np.int64)), []
         else:
             samples, skipped = self._samples(spec)
             if not samples:
@@ -184,30 +201,31 @@ class Fetcher:
             MisfitError: a row does not fit the others, or can only be collated.
         """
         writer: RowWriter | None = None
+        first, samples = start, []
         for row, sample in self.rows(spec, start, stop):
             if writer is None:
-                writer = self._write_first(spec, row, sample, open_writer)
-            else:
-                writer.write(row, sample)
+                writer = self._open_fitting(spec, row, sample, open_writer)
+            samples.append(sample)
+            if len(samples) >= writer.rows_at_once or row == stop - 1:
+                writer.write(first, samples)
+                first, samples = row + 1, []
         if self._layout is None:
             raise MisfitError
         return self._layout
 
-    def _write_first(self, spec: BatchSpec, row: int, sample: Any, open_writer: OpenWriter) -> RowWriter:
+    def _open_fitting(self, spec: BatchSpec, row: int, sample: Any, open_writer: OpenWriter) -> RowWriter:
         """Opens the batch with the layout of the batches before; where the sample does not fit it, with a new one."""
         if self._layout is not None:
             writer = open_writer(self._layout, spec.num_rows)
             try:
-                writer.write(row, sample)
+                writer.write(row, [sample])
                 return writer
             except MisfitError:
                 pass
         self._layout = infer_layout(sample)
         if self._layout is None:
             raise MisfitError
-        writer = open_writer(self._layout, spec.num_rows)
-        writer.write(row, sample)
-        return writer
+        return open_writer(self._layout, spec.num_rows)
 
     # Streams
 

@@ -78,25 +78,21 @@ class OrderPlan:
         return self.split.num_steps
 
     def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
-        split, num_steps = self.split, self.split.num_steps
-        per_step = split.global_batch_size
+        """Asks the order for large blocks of positions, and cuts them into batches by arithmetic."""
+        split, last = self.split, self.split.num_steps - 1
+        per_step, batch_size, offset = split.global_batch_size, split.batch_size, split.rank * split.batch_size
         ahead = max(1, _FIRST_BLOCK // per_step)
-        while step < num_steps:
-            stop = min(num_steps, step + ahead)
-            first = split.rows(step).start if ahead == 1 else step * per_step
-            block = self._block(epoch, first, stop, ahead)
+        while step < last:
+            stop = min(last, step + ahead)
+            first = step * per_step + offset  # one step at a time where there are many ranks: this rank's rows alone
+            block = self.order.indices(epoch, first, (stop - 1) * per_step + offset + batch_size)
             for current in range(step, stop):
-                rows = split.rows(current)
-                indices = block[rows.start - first : rows.stop - first]
-                yield BatchSpec(epoch, current, rows.start, indices, valid=rows.valid)
+                start = current * per_step + offset
+                yield BatchSpec(epoch, current, start, block[start - first : start - first + batch_size])
             step, ahead = stop, max(1, _BLOCK // per_step)
-
-    def _block(self, epoch: int, first: int, stop_step: int, ahead: int) -> NDArray[np.int64]:
-        """The indices of all positions from `first` to the last row of the steps before `stop_step`."""
-        split = self.split
-        if ahead == 1:
-            return self.order.indices(epoch, first, split.rows(stop_step - 1).stop)
-        return self.order.indices(epoch, first, min(len(self.order), stop_step * split.global_batch_size))
+        if step == last:  # the only one that may be short
+            rows = split.rows(step)
+            yield BatchSpec(epoch, step, rows.start, self.order.indices(epoch, rows.start, rows.stop), valid=rows.valid)
 
 
 class ElementSampler:

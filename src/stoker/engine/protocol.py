@@ -108,7 +108,7 @@ class Result:
 class Executor(Protocol):
     """Runs tasks. Every method is called by the thread that runs the loop, and by no other.
 
-    `num_workers` is how many tasks run at once; 0 where they run in the loop's own thread.
+    `num_workers` is how many tasks run at once.
     """
 
     num_workers: int

@@ -9,11 +9,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from typing import Any
 
 from stoker.engine.delivery import Delivery, Limits
 from stoker.engine.fetch import Fetcher
-from stoker.engine.inline import InlineExecutor
+from stoker.engine.inline import InlineDelivery
 from stoker.engine.processes.pool import ProcessExecutor
 from stoker.engine.protocol import Executor, Work
 from stoker.engine.threads import ThreadExecutor
@@ -62,36 +61,32 @@ def choose(work: Work, equipment: Equipment) -> Choice:
 
 
 class Session:
-    """An executor and the delivery of its batches. One iterator uses it at a time."""
+    """Delivery at work, and the executor behind it. One iterator uses it at a time."""
+
+    delivery: Delivery | InlineDelivery
 
     def __init__(self, work: Work, equipment: Equipment, epoch: int) -> None:
         self.choice = choose(work, equipment)
-        self.executor = _executor(self.choice.name, equipment)
-        limits = equipment.limits
-        try:
-            self.executor.start(work, epoch, limits.prefetch)
-        except BaseException:
-            self.executor.close()
-            raise
-        writes_rows = self.choice.name != "inline" and Fetcher(work).writes_rows
-        self.delivery = Delivery(self.executor, limits, writes_rows=writes_rows, policy=work.on_error)
-        self.persistent = equipment.persistent and self.choice.name != "inline"
+        self._executor: Executor | None = None
         self._owner = os.getpid()
+        self.persistent = equipment.persistent and self.choice.name != "inline"
+        if self.choice.name == "inline":
+            self.delivery = InlineDelivery(work)
+            return
+        threads = self.choice.name == "thread"
+        executor: Executor = ThreadExecutor(equipment.num_workers) if threads else ProcessExecutor(equipment.num_workers, equipment.context)
+        try:
+            executor.start(work, epoch, equipment.limits.prefetch)
+        except BaseException:
+            executor.close()
+            raise
+        self._executor = executor
+        self.delivery = Delivery(executor, equipment.limits, writes_rows=Fetcher(work).writes_rows, policy=work.on_error)
 
     def close(self) -> None:
         """Ends the workers at once. A forked copy of the process leaves them alone."""
-        if os.getpid() == self._owner:
-            self.executor.close()
-
-
-def _executor(name: str, equipment: Equipment) -> Executor:
-    makers: dict[str, Callable[[], Any]] = {
-        "inline": InlineExecutor,
-        "thread": lambda: ThreadExecutor(equipment.num_workers),
-        "process": lambda: ProcessExecutor(equipment.num_workers, equipment.context),
-    }
-    executor: Executor = makers[name]()
-    return executor
+        if self._executor is not None and os.getpid() == self._owner:
+            self._executor.close()
 
 
 class Crew:

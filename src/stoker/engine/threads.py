@@ -14,8 +14,7 @@ from typing import Any
 
 from stoker.batch.layout import Layout, RowWriter
 from stoker.engine.failures import Skipped
-from stoker.engine.fetch import Fetcher
-from stoker.engine.inline import run_whole
+from stoker.engine.fetch import Fetcher, run_whole
 from stoker.engine.protocol import Kind, Result, Task, Work
 from stoker.engine.slotted import SlottedExecutor
 from stoker.errors import ArgumentError
@@ -89,7 +88,7 @@ class ThreadExecutor(SlottedExecutor):
             layout, value = None, None
             try:
                 if task.whole:
-                    kind, value = run_whole(fetcher, task.spec, preserved=False)
+                    kind, value = run_whole(fetcher, task.spec)
                 else:
                     kind, layout = Kind.ROWS, self._write_rows(fetcher, task)
             except Exception:  # the whole batch will raise it again, with its own traceback

@@ -18,8 +18,7 @@ from stoker.batch.layout import Layout, MisfitError, RowWriter
 from stoker.batch.parcel import Parcel, pack_value
 from stoker.batch.slots import Arena
 from stoker.engine.failures import RemoteError
-from stoker.engine.fetch import Fetcher
-from stoker.engine.inline import run_whole
+from stoker.engine.fetch import Fetcher, run_whole
 from stoker.engine.processes.wire import CLAIM, RECORD, ROW, SlotHeader, TaskRecord, control_words, write_record
 from stoker.engine.protocol import Kind, Work
 from stoker.engine.seeding import seed_worker
@@ -85,7 +84,7 @@ class _Worker:
         if self._failure is not None:
             return self._send(task.slot, header, Kind.ERROR, self._failure)
         if task.whole:
-            kind, value = run_whole(self._fetcher, header.read_spec(), preserved=False)
+            kind, value = run_whole(self._fetcher, header.read_spec())
             return self._send(task.slot, header, kind, value)
         try:
             return Kind.ROWS, self._write_rows(task, header)
