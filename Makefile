@@ -17,7 +17,8 @@ setup: $(STAMP)      ## create .venv with pinned versions (the part that all oth
 
 # torch first: it is the largest, and torchvision's own requirement must not choose another build of it.
 # torchvision without its dependencies: tests and benchmarks compare with it, and its pure Python part is enough for that
-# (benchmarks/torchvision_shim.py). No build isolation: the build backend is pinned like everything else.
+# (benchmarks/torchvision_shim.py). No build isolation: what builds the native core is pinned like everything else; all it
+# needs besides is a C++ compiler.
 $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp native/*/*.?pp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Stoker needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
