@@ -17,7 +17,7 @@ PACKAGE = Path(stoker.__file__).parent
 
 # The rooms from the bottom up. A module imports its own room and lower floors; rooms on one floor are strangers.
 FLOORS: list[set[str]] = [
-    {"errors"},
+    {"errors", "_native"},
     {"order"},
     {"image", "batch"},
     {"data"},
