@@ -60,7 +60,7 @@ class LoaderIterator(Iterator[Any]):
 
     def _leave(self, *, finished: bool = False) -> None:
         session, self._session = self._session, None
-        if session is None:
+        if session is None or not session.is_here:
             return
         if not finished:
             session.delivery.cancel()

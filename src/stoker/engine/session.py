@@ -83,9 +83,14 @@ class Session:
         self._executor = executor
         self.delivery = Delivery(executor, equipment.limits, writes_rows=Fetcher(work).writes_rows, policy=work.on_error)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that the session belongs to, and not a forked copy, whose workers they are not."""
+        return os.getpid() == self._owner
+
     def close(self) -> None:
-        """Ends the workers at once. A forked copy of the process leaves them alone."""
-        if self._executor is not None and os.getpid() == self._owner:
+        """Ends the workers at once."""
+        if self._executor is not None and self.is_here:
             self._executor.close()
 
 

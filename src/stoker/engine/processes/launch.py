@@ -70,9 +70,11 @@ class Launcher(Protocol):
 class ZygoteLauncher:
     """Workers forked by a loader zygote."""
 
+    _control: socket.socket | None = None
+
     def start(self, launch: Launch) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         payload_fd = send(launch.work)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             arena = launch.arena
             message = {"num_slots": arena.num_slots, "stride_bytes": arena.stride_bytes, "base_seed": launch.base_seed}
@@ -106,7 +108,8 @@ class ZygoteLauncher:
         self._control.send(json.dumps({"respawn": number}).encode())
 
     def close(self) -> None:
-        self._control.close()
+        if self._control is not None:
+            self._control.close()
 
 
 class ContextLauncher:

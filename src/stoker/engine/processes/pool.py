@@ -141,6 +141,8 @@ class ProcessExecutor(SlottedExecutor):
         return value
 
     def cancel(self, slots: Iterable[int]) -> None:
+        if not self._finalizer.alive:
+            return  # at the interpreter's exit, workers may end before the loop's iterator
         self._read_results()
         self._results.clear()
         for fd in self._task_reads:

@@ -30,6 +30,13 @@ def run_worker(number: int, work: Work, base_seed: int, arena: Arena, task_fd: i
     words = control_words(arena, work.num_workers)[number]
     words[:] = -1
     worker = _Worker(number, work, arena, words)
+    try:
+        _serve(worker, words, task_fd, result_fd)
+    except BrokenPipeError:
+        pass  # the loop is gone, or has closed: nobody wants this result
+
+
+def _serve(worker: _Worker, words: NDArray[np.int64], task_fd: int, result_fd: int) -> None:
     while record := os.read(task_fd, RECORD.size):
         task = TaskRecord.from_bytes(record)
         words[CLAIM] = task.id
