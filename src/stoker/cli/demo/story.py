@@ -153,8 +153,8 @@ def _train_until(stop: int, recipe: Recipe, images: Any, num_workers: int, scrat
     state = save_checkpoint(scratch, recipe, learner, loader)
     where = json.loads(state.read_text(encoding="utf-8"))
     console.print(
-        f"   stopped after step {stop}: epoch {where['epoch']}, {where['samples']} of {recipe.num_images} images seen; "
-        f"the state file has {state.stat().st_size} bytes"
+        f"   stopped after step {stop}, in epoch {where['epoch'] + 1} of {recipe.epochs}, of which "
+        f"{where['samples']} of {recipe.num_images} images were seen; the state file has {state.stat().st_size} bytes"
     )
 
 
