@@ -1,0 +1,135 @@
+"""Pipeline: image operations in the order in which the user thinks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from stoker.errors import ArgumentError, TypeMismatchError
+from stoker.image.view import View
+from stoker.order.keys import KeyedRandom, current_key, derive
+
+_LAYOUTS = ("chw", "hwc")
+
+
+class Pipeline:
+    """Runs `ops` over an image. Takes Stoker's operations and any callable, torchvision's and Albumentations' objects too.
+
+    Geometry that comes first is fused into the decoding: only what a crop shows is decoded. A callable gets a PIL RGB image, as
+    torchvision's datasets hand it out (Albumentations' objects get ``image=`` an array [height, width, 3]); once one has made a
+    tensor of it, the following ones get the tensor. Nothing is moved across a callable.
+
+    Calling it with an EncodedImage, the bytes of a file, a PIL image, an array [h, w, 3] or a tensor [3, h, w] gives a tensor of its
+    own: uint8 [3, h, w] (`layout` "chw") or [h, w, 3] ("hwc"), float only after `ToFloat`, `Normalize` or a callable that makes it so.
+
+    Deterministic: all parameters come from the sample's key inside a loader; outside of one a key is drawn from torch's global
+    generator. Thread-safe where its callables are; pickles where they do.
+    """
+
+    def __init__(self, *ops: Any, layout: str = "chw") -> None:
+        if layout not in _LAYOUTS:
+            raise ArgumentError(f"layout must be 'chw' or 'hwc'; got {layout!r}.")
+        for op in ops:
+            if not callable(op) and not _is_own(op):
+                raise TypeMismatchError(f"an operation must be one of stoker.image's or a callable; got {op!r}.")
+            if isinstance(op, type):
+                raise TypeMismatchError(f"an operation must be an object; got the class {op.__name__}. Write {op.__name__}(...).")
+        self.ops = ops
+        self.layout = layout
+        self._steps = tuple(_step(op) for op in ops)
+
+    @property
+    def draws_randomness(self) -> bool:
+        """Whether there is foreign code in it, which may draw from generators of any kind."""
+        return not all(_is_own(op) for op in self.ops)
+
+    def __call__(self, image: Any, *, out: NDArray[Any] | None = None) -> torch.Tensor:
+        """The finished pixels. With `out`, an array of the right shape and dtype, they are written there, and the tensor shares it.
+
+        Raises:
+            ImageError: the image cannot be decoded.
+            TypeMismatchError: the image, or what a callable made of it, is of a type that the next operation cannot take.
+        """
+        key = current_key()
+        if key is None:
+            key = int(torch.empty((), dtype=torch.int64).random_())
+        value: Any = View.of(image)
+        for number, step in enumerate(self._steps):
+            value = step(value, KeyedRandom(derive(key, number)))
+        return self._finished(_tensor(value), out)
+
+    def _finished(self, pixels: torch.Tensor, out: NDArray[Any] | None) -> torch.Tensor:
+        """`pixels` in the wanted layout and in memory of their own."""
+        pixels = pixels.permute(1, 2, 0) if self.layout == "hwc" else pixels
+        if out is None:
+            return pixels.contiguous() if not pixels.is_contiguous() or pixels.untyped_storage().nbytes() > pixels.nbytes else pixels
+        target = torch.from_numpy(out)
+        if target.shape != pixels.shape or target.dtype is not pixels.dtype:
+            raise TypeMismatchError(
+                f"out must be {pixels.dtype} {tuple(pixels.shape)}; got {target.dtype} {tuple(target.shape)}."
+            )
+        return target.copy_(pixels)
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Each operation's text, and where it runs: "decode", "sample"."""
+        described, fused = [], True
+        for op in self.ops:
+            fused = fused and hasattr(op, "apply")
+            described.append((repr(op) if _is_own(op) else _name(op), "decode" if fused else "sample"))
+        return described
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self.ops, self.layout)
+
+    def __repr__(self) -> str:
+        return f"Pipeline({', '.join(text for text, _ in self.describe())})"
+
+
+_Step = Callable[[Any, KeyedRandom], Any]
+
+
+def _rebuild(ops: tuple[Any, ...], layout: str) -> Pipeline:
+    return Pipeline(*ops, layout=layout)
+
+
+def _is_own(op: Any) -> bool:
+    return type(op).__module__.startswith("stoker.image.")
+
+
+def _step(op: Any) -> _Step:
+    """How `op` is run: on a view, on a tensor, or on what other people's code expects."""
+    if _is_own(op) and hasattr(op, "apply"):
+        return lambda value, random: op.apply(value if isinstance(value, View) else View.of(value), random)
+    if _is_own(op):
+        return lambda value, random: op.apply_tensor(_tensor(value))
+    if type(op).__module__.split(".")[0] == "albumentations":
+        return lambda value, random: _received(op, op(image=_array(value))["image"])
+    return lambda value, random: _received(op, op(value.pil() if isinstance(value, View) else value))
+
+
+def _received(op: Any, value: Any) -> View | torch.Tensor:
+    """What a callable returned: a tensor stays one, anything else is an image again."""
+    if isinstance(value, torch.Tensor):
+        if value.ndim != 3:
+            raise TypeMismatchError(f"{_name(op)} must return an image [channels, height, width]; got shape {tuple(value.shape)}.")
+        return value
+    if isinstance(value, Image.Image | np.ndarray):
+        return View.of(value)
+    raise TypeMismatchError(f"{_name(op)} must return a PIL image, an array or a tensor; got {type(value).__qualname__}.")
+
+
+def _tensor(value: View | torch.Tensor) -> torch.Tensor:
+    return value.pixels() if isinstance(value, View) else value
+
+
+def _array(value: View | torch.Tensor) -> Any:
+    return value.array() if isinstance(value, View) else np.ascontiguousarray(value.permute(1, 2, 0).numpy())
+
+
+def _name(op: Any) -> str:
+    return getattr(op, "__qualname__", type(op).__qualname__)
