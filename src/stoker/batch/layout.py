@@ -58,13 +58,13 @@ class Leaf:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.carrier).itemsize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """The structure of a batch: `structure` is what ``default_collate`` returns, with a `_Place` for each array."""
 
     structure: Any
     leaves: tuple[Leaf, ...]
-    _offsets: dict[int, tuple[tuple[int, ...], int]] = field(default_factory=dict, compare=False, repr=False)
+    _offsets: dict[int, tuple[tuple[int, ...], int]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def row_bytes(self) -> int:
@@ -82,19 +82,26 @@ class Layout:
             known = self._offsets[num_rows] = (tuple(offsets), end)
         return known
 
-    def to_bytes(self) -> bytes:
+    @cached_property
+    def data(self) -> bytes:
         """The layout as bytes that are equal for equal layouts."""
         return pickle.dumps((self.structure, self.leaves), protocol=5)
+
+    @cached_property
+    def digest(self) -> int:
+        """A 63-bit fingerprint, equal for equal layouts in any process."""
+        return int.from_bytes(hashlib.blake2b(self.data, digest_size=8).digest(), "little") >> 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and self.data == other.data
+
+    def __hash__(self) -> int:
+        return self.digest
 
     @staticmethod
     def from_bytes(data: bytes) -> Layout:
         structure, leaves = pickle.loads(data)
         return Layout(structure, leaves)
-
-    @staticmethod
-    def digest(data: bytes) -> int:
-        """A 63-bit fingerprint of a layout's bytes, never 0."""
-        return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") >> 1 or 1
 
     def assemble(self, leaves: list[torch.Tensor]) -> Any:
         """The batch that holds `leaves`, in the containers that ``default_collate`` would have made."""

@@ -91,11 +91,12 @@ class SlotHeader:
         _, _, _, num_rows, blob_bytes, _ = _HEAD.unpack_from(self._head)
         return _INDICES_AT + -(-(blob_bytes or 8 * num_rows) // PAGE_BYTES) * PAGE_BYTES
 
-    def write_layout(self, data: bytes) -> bool:
+    def write_layout(self, layout: Layout) -> bool:
         """Publishes the layout of the rows; False when it is too long to be published.
 
         Workers that fill one batch all write the same bytes, or the loop sees from their results that they do not agree.
         """
+        data = layout.data
         if len(data) > _MAX_LAYOUT_BYTES:
             return False
         self._memory[_LAYOUT_AT + 8 : _LAYOUT_AT + 8 + len(data)] = np.frombuffer(data, np.uint8)
@@ -105,8 +106,11 @@ class SlotHeader:
     def read_layout(self, digest: int) -> Layout | None:
         """The published layout; None where it is not the one of that digest."""
         length = int(self._layout_length[0])
-        data = self._memory[_LAYOUT_AT + 8 : _LAYOUT_AT + 8 + length].tobytes()
-        return Layout.from_bytes(data) if Layout.digest(data) == digest else None
+        try:
+            layout = Layout.from_bytes(self._memory[_LAYOUT_AT + 8 : _LAYOUT_AT + 8 + length].tobytes())
+        except Exception:  # two workers with two layouts wrote at once
+            return None
+        return layout if layout.digest == digest else None
 
 
 def control_words(arena: Arena, num_workers: int) -> NDArray[np.int64]:

@@ -72,7 +72,6 @@ class _Worker:
         self._where = f"in DataLoader worker process {number}"
         self._arena = arena
         self._writers: dict[tuple[int, int, int, int], RowWriter] = {}
-        self._digests: dict[Layout, tuple[bytes, int]] = {}
         self._headers: dict[int, SlotHeader] = {}
         self._failure: BaseException | None = None
         try:
@@ -105,13 +104,9 @@ class _Worker:
             return self._open_writer(task.slot, start, layout, num_rows)
 
         layout = self._fetcher.write_rows(header.read_spec(), task.start, task.stop, open_writer)
-        known = self._digests.get(layout)
-        if known is None:
-            data = layout.to_bytes()
-            known = self._digests[layout] = data, Layout.digest(data)
-        if not header.write_layout(known[0]):
+        if not header.write_layout(layout):
             raise MisfitError
-        return known[1]
+        return layout.digest
 
     def _open_writer(self, slot: int, start: int, layout: Layout, num_rows: int) -> RowWriter:
         key = (slot, start, id(layout), num_rows)

@@ -1,0 +1,217 @@
+"""Datasets of named columns: what `stoker.open` returns, and what can be mapped, selected and split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stoker.errors import ArgumentError
+from stoker.order.permutation import Permutation
+
+Column = Callable[[Any], Any]
+
+
+class Dataset(torch.utils.data.Dataset[Any]):
+    """A map-style dataset whose samples are the tuple of their columns; with one column, the value itself.
+
+    A source implements `columns`, `__len__` and `read`, which gives the raw columns of a sample, and `finish`, which makes of a raw value
+    what a sample without a map holds.
+    """
+
+    columns: tuple[str, ...] = ()
+
+    draws_randomness: bool = False
+    """Whether a sample may hold foreign code's random draws. Stoker's own sources have none."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def read(self, index: int) -> tuple[Any, ...]:
+        """The raw columns of sample `index`: an encoded image is not decoded here."""
+        raise NotImplementedError
+
+    def finish(self, column: str, value: Any) -> Any:
+        """What a sample holds in a column that nobody maps."""
+        return value
+
+    def __getitem__(self, index: int) -> Any:
+        return self.as_sample(tuple(map(self.finish, self.columns, self.read(check_index(index, len(self))))))
+
+    def as_sample(self, values: tuple[Any, ...]) -> Any:
+        """A sample of these columns."""
+        return values if len(values) != 1 else values[0]
+
+    def sample_path(self, index: int) -> str | None:
+        """The file that a sample comes from, where it comes from one."""
+        return None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a resume state knows of the dataset."""
+        return {"type": type(self).__name__, "length": len(self), "columns": list(self.columns)}
+
+    def map(self, batch: Callable[[Any], Any] | None = None, **by_column: Column) -> Dataset:
+        """The dataset with functions applied: one for each named column, and `batch` for whole batches after collation.
+
+        Raises:
+            ArgumentError: there is no such column; names those that there are.
+        """
+        unknown = [name for name in by_column if name not in self.columns]
+        if unknown:
+            raise ArgumentError(f"map needs columns of the dataset, which has {', '.join(self.columns)}; got {', '.join(unknown)}.")
+        return Mapped(self, by_column, batch)
+
+    def select(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Dataset:
+        """The samples at `indices`, in that order; an index may come more than once.
+
+        Raises:
+            ArgumentError: an index is out of range.
+        """
+        return Selected(self, np.asarray(indices, dtype=np.int64))
+
+    def split(self, *fractions: float, seed: int = 0) -> tuple[Dataset, ...]:
+        """Disjoint random parts, of these fractions of the samples; ``split(0.9)`` gives two, of 0.9 and 0.1. Decided by `seed` alone.
+
+        Raises:
+            ArgumentError: the fractions are not positive or add up to more than 1.
+        """
+        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+            raise ArgumentError(f"split needs positive fractions that add up to 1 at most; got {', '.join(map(str, fractions)) or 'none'}.")
+        parts = (*fractions, 1 - fractions[0]) if len(fractions) == 1 and fractions[0] < 1 else fractions
+        shuffled = Permutation(len(self), seed)(np.arange(len(self), dtype=np.int64))
+        ends = np.round(np.cumsum(parts) * len(self)).astype(int).tolist()
+        return tuple(self.select(np.sort(shuffled[start:end])) for start, end in zip([0, *ends], ends, strict=False))
+
+
+class Mapped(Dataset):
+    """A dataset with functions on its columns."""
+
+    def __init__(self, source: Dataset, functions: dict[str, Column], batch: Callable[[Any], Any] | None) -> None:
+        self.source = source
+        self.functions = functions
+        self.columns = source.columns
+        inner, outer = getattr(source, "transform_batch", None), batch
+        self.transform_batch: Callable[[Any], Any] | None = outer if inner is None else inner
+        if inner is not None and outer is not None:
+            self.transform_batch = _Chain(inner, outer)
+
+    @property
+    def draws_randomness(self) -> bool:  # type: ignore[override]
+        """Foreign functions may draw; Stoker's pipelines say so themselves."""
+        functions = [*self.functions.values(), *([] if self.transform_batch is None else [self.transform_batch])]
+        return self.source.draws_randomness or any(getattr(function, "draws_randomness", True) for function in functions)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, index: int) -> tuple[Any, ...]:
+        functions = self.functions
+        values = zip(self.columns, self.source.read(index), strict=True)
+        return tuple(functions[name](value) if name in functions else value for name, value in values)
+
+    def finish(self, column: str, value: Any) -> Any:
+        return value if column in self.functions else self.source.finish(column, value)
+
+    def sample_path(self, index: int) -> str | None:
+        return self.source.sample_path(index)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self.source.fingerprint()
+
+    def describe_transforms(self) -> list[tuple[str, str]]:
+        """Each operation and where it runs, for `Loader.explain`."""
+        described = list(getattr(self.source, "describe_transforms", list)())
+        for column, function in self.functions.items():
+            if hasattr(function, "describe"):
+                described += [(f"{column}: {text}", place) for text, place in function.describe()]
+            else:
+                described.append((f"{column}: {getattr(function, '__name__', type(function).__name__)}", "sample"))
+        return described
+
+    def __getattr__(self, name: str) -> Any:
+        return forward(self, name)
+
+
+class Selected(Dataset):
+    """Some samples of a dataset, in an order of their own."""
+
+    def __init__(self, source: Dataset, indices: NDArray[np.int64]) -> None:
+        outside = indices[(indices < 0) | (indices >= len(source))]
+        if outside.size:
+            raise ArgumentError(f"indices must be in [0, {len(source)}); got {outside[0]}.")
+        self.source = source
+        self.indices = indices
+        self.columns = source.columns
+        self.transform_batch = getattr(source, "transform_batch", None)
+        get_batch = getattr(source, "get_batch", None)
+        if get_batch is not None:
+            self.get_batch = _SelectedBatches(get_batch, indices)
+
+    @property
+    def draws_randomness(self) -> bool:  # type: ignore[override]
+        """As the source does."""
+        return self.source.draws_randomness
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> tuple[Any, ...]:
+        return self.source.read(int(self.indices[index]))
+
+    def finish(self, column: str, value: Any) -> Any:
+        return self.source.finish(column, value)
+
+    def as_sample(self, values: tuple[Any, ...]) -> Any:
+        return self.source.as_sample(values)
+
+    def sample_path(self, index: int) -> str | None:
+        return self.source.sample_path(int(self.indices[index]))
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {**self.source.fingerprint(), "type": "Selected", "length": len(self)}
+
+    def describe_transforms(self) -> list[tuple[str, str]]:
+        """As the source's."""
+        return list(getattr(self.source, "describe_transforms", list)())
+
+    def __getattr__(self, name: str) -> Any:
+        return forward(self, name)
+
+
+class _SelectedBatches:
+    def __init__(self, get_batch: Callable[[NDArray[np.int64]], Any], indices: NDArray[np.int64]) -> None:
+        self._get_batch = get_batch
+        self._indices = indices
+
+    def __call__(self, indices: NDArray[np.int64]) -> Any:
+        return self._get_batch(self._indices[indices])
+
+
+class _Chain:
+    def __init__(self, first: Callable[[Any], Any], second: Callable[[Any], Any]) -> None:
+        self._first = first
+        self._second = second
+
+    def __call__(self, batch: Any) -> Any:
+        return self._second(self._first(batch))
+
+
+_FORWARDED = ("classes", "class_to_idx", "root")
+
+
+def forward(dataset: Any, name: str) -> Any:
+    """What a wrapper says of its source's classes; per-sample attributes are not forwarded, their order may differ."""
+    if name in _FORWARDED and "source" in dataset.__dict__:
+        return getattr(dataset.source, name)
+    raise AttributeError(f"{type(dataset).__name__!r} object has no attribute {name!r}")
+
+
+def check_index(index: int, length: int) -> int:
+    """A position in ``[0, length)``; counts from the end where `index` is negative. Raises IndexError."""
+    number = index.__index__()
+    if not -length <= number < length:
+        raise IndexError(f"index {index} is out of range for {length} samples")
+    return number % length if length else number
