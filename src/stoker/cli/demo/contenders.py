@@ -35,8 +35,16 @@ class Contender:
         """Images per second."""
         return statistics.median(self.images_per_s)
 
-    def run(self) -> float:
-        """Loads one epoch; images per second."""
+    def take_turn(self) -> None:
+        """Loads an epoch, and then one against the clock.
+
+        The first uses up what workers have prepared while others had their turn: a loader that prepares the next epoch
+        ahead would else be given that work for nothing.
+        """
+        self._load()
+        self.images_per_s.append(self._load())
+
+    def _load(self) -> float:
         started, count = perf_counter(), 0
         for batch in self.batches():
             count += len(images_of(batch))
@@ -66,13 +74,11 @@ def contenders(folder: StokerDataset, paths: Sequence[str], batch_size: int, num
 
 
 def race(runners: Sequence[Contender], rounds: int) -> Iterator[Contender]:
-    """Runs the contenders in turn, a round to warm up first; yields each after each of its epochs."""
-    for number in range(rounds + 1):
+    """Runs the contenders in turn; yields each before its turn."""
+    for _ in range(rounds):
         for contender in runners:
-            rate = contender.run()
-            if number:
-                contender.images_per_s.append(rate)
             yield contender
+            contender.take_turn()
 
 
 def images_of(batch: Any) -> torch.Tensor:
@@ -122,8 +128,8 @@ def crop_resize_flip(image: Image.Image) -> torch.Tensor:
     """The usual transform by hand: area 8–100 %, aspect ratio 3/4–4/3, bilinear, flipped half of the time."""
     area = image.width * image.height * float(torch.empty(1).uniform_(0.08, 1.0))
     ratio = math.exp(float(torch.empty(1).uniform_(math.log(3 / 4), math.log(4 / 3))))
-    width = min(image.width, round(math.sqrt(area * ratio)))
-    height = min(image.height, round(math.sqrt(area / ratio)))
+    width = min(image.width, max(1, round(math.sqrt(area * ratio))))
+    height = min(image.height, max(1, round(math.sqrt(area / ratio))))
     left = int(torch.randint(0, image.width - width + 1, ()))
     top = int(torch.randint(0, image.height - height + 1, ()))
     crop = image.crop((left, top, left + width, top + height)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)

@@ -58,12 +58,11 @@ def tell(folder: Path | None) -> None:
     num_workers = min(cpu_budget(), _MAX_WORKERS)
     console.print(f"[bold]Stoker {stoker.__version__}[/] · {num_workers} workers · torch {torch.__version__}")
     with tempfile.TemporaryDirectory(prefix="stoker-demo-") as scratch:
-        if folder is None:
-            folder = _cut(Path(scratch) / "photographs")
-        recipe, images = _look_at(folder)
+        _chapter("Photographs")
+        recipe = _look_at(folder or _cut(Path(scratch) / "photographs"), learn_labels=folder is None)
         runners = _race(recipe, num_workers)
-        steps = _train(recipe, images, num_workers)
-        resumption = _stop_and_resume(recipe, images, steps, num_workers, Path(scratch))
+        steps = _train(recipe, num_workers)
+        resumption = _stop_and_resume(recipe, steps, num_workers, Path(scratch))
     _summarise(runners, steps, resumption)
     if not resumption.is_exact:
         raise stoker.StokerError("the resumed run saw other batches than the uninterrupted one; please report this.")
@@ -74,7 +73,6 @@ def _chapter(title: str) -> None:
 
 
 def _cut(root: Path) -> Path:
-    _chapter("Photographs")
     with progress_bar() as bar:
         for _ in bar.track(cut_crops(root), total=num_crops(), description="cutting crops"):
             pass
@@ -82,7 +80,7 @@ def _cut(root: Path) -> Path:
     return root
 
 
-def _look_at(folder: Path) -> tuple[Recipe, Any]:
+def _look_at(folder: Path, *, learn_labels: bool) -> Recipe:
     images: Any = stoker.open(str(folder))
     num_images = min(len(images), _MAX_IMAGES)
     batch_size = max(1, min(_BATCH_SIZE, num_images // 4))
@@ -92,7 +90,7 @@ def _look_at(folder: Path) -> tuple[Recipe, Any]:
     )
     taken = "" if num_images == len(images) else f", of which {num_images} are taken"
     console.print(f"   {len(images):,} images{taken}; {escape(described)}")
-    return Recipe(str(folder), num_images, batch_size, _EPOCHS), images
+    return Recipe(str(folder), num_images, batch_size, _EPOCHS, num_classes=len(classes) if learn_labels else 0)
 
 
 def _race(recipe: Recipe, num_workers: int) -> Sequence[Contender]:
@@ -101,9 +99,9 @@ def _race(recipe: Recipe, num_workers: int) -> Sequence[Contender]:
     paths = [images.sample_path(index) for index in range(len(images))]
     runners = contenders(images, paths, recipe.batch_size, num_workers)
     with progress_bar() as bar:
-        task = bar.add_task("epochs loaded", total=(_ROUNDS + 1) * len(runners))
-        for contender in race(runners, _ROUNDS):
-            bar.update(task, advance=1, description=f"{contender.name:<28}")
+        task = bar.add_task("", total=_ROUNDS * len(runners))
+        for number, contender in enumerate(race(runners, _ROUNDS)):
+            bar.update(task, completed=number, description=f"{contender.name:<28}")
     for contender in runners:
         console.print(f"   {contender.name:<28}{contender.median:>9,.0f} images/s")
     console.print(
@@ -112,9 +110,11 @@ def _race(recipe: Recipe, num_workers: int) -> Sequence[Contender]:
     return runners
 
 
-def _train(recipe: Recipe, images: Any, num_workers: int) -> Sequence[Step]:
-    _chapter("Training a small network")
-    loader, learner = recipe.loader(num_workers), _new_learner(images)
+def _train(recipe: Recipe, num_workers: int) -> Sequence[Step]:
+    _chapter(
+        f"Training a small network to tell {'the classes' if recipe.num_classes else 'the average colour of an image'}"
+    )
+    loader, learner = recipe.loader(num_workers), Learner(recipe.num_classes)
     steps: list[Step] = []
     with progress_bar() as bar:
         task = bar.add_task("training", total=len(loader) * recipe.epochs)
@@ -128,11 +128,11 @@ def _train(recipe: Recipe, images: Any, num_workers: int) -> Sequence[Step]:
     return steps
 
 
-def _stop_and_resume(recipe: Recipe, images: Any, steps: Sequence[Step], num_workers: int, scratch: Path) -> Resumption:
+def _stop_and_resume(recipe: Recipe, steps: Sequence[Step], num_workers: int, scratch: Path) -> Resumption:
     _chapter("Stopping in the middle of an epoch, resuming in a new process")
     steps_per_epoch = len(steps) // recipe.epochs
     stop = steps_per_epoch + max(1, steps_per_epoch // 2)
-    _train_until(stop, recipe, images, num_workers, scratch)
+    _train_until(stop, recipe, num_workers, scratch)
     workers_then = num_workers + 1 if num_workers == 1 else num_workers - 1
     resumed: list[Step] = []
     with progress_bar() as bar:
@@ -146,8 +146,8 @@ def _stop_and_resume(recipe: Recipe, images: Any, steps: Sequence[Step], num_wor
     return resumption
 
 
-def _train_until(stop: int, recipe: Recipe, images: Any, num_workers: int, scratch: Path) -> None:
-    loader, learner = recipe.loader(num_workers), _new_learner(images)
+def _train_until(stop: int, recipe: Recipe, num_workers: int, scratch: Path) -> None:
+    loader, learner = recipe.loader(num_workers), Learner(recipe.num_classes)
     for _ in islice(train(learner, loader, recipe.epochs), stop):
         pass
     state = save_checkpoint(scratch, recipe, learner, loader)
@@ -156,10 +156,6 @@ def _train_until(stop: int, recipe: Recipe, images: Any, num_workers: int, scrat
         f"   stopped after step {stop}, in epoch {where['epoch'] + 1} of {recipe.epochs}, of which "
         f"{where['samples']} of {recipe.num_images} images were seen; the state file has {state.stat().st_size} bytes"
     )
-
-
-def _new_learner(images: Any) -> Learner:
-    return Learner(len(getattr(images, "classes", [])))
 
 
 def _hash_table(resumption: Resumption) -> Table:

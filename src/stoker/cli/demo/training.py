@@ -24,12 +24,16 @@ _RATE = 2e-3
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides which batches a training sees. How many workers make them is no part of it."""
+    """All that decides what a training sees and learns. How many workers make its batches is no part of it.
+
+    With `num_classes` it learns the labels; with 0 each image's average colour, which any folder teaches in seconds.
+    """
 
     folder: str
     num_images: int
     batch_size: int
     epochs: int
+    num_classes: int
     seed: int = 7
 
     def images(self) -> StokerDataset:
@@ -59,9 +63,9 @@ class Step:
 
 
 class Learner:
-    """A small convolutional network and its optimiser. Both begin alike in every process.
+    """A small convolutional network and its optimiser, both alike in every process at the beginning.
 
-    With `num_classes` it learns the labels; with none, for images without labels, their average colour.
+    With `num_classes` it learns the labels; with 0, the images' average colour.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -104,7 +108,7 @@ def digest(batch: Any) -> str:
 def save_checkpoint(folder: Path, recipe: Recipe, learner: Learner, loader: stoker.Loader) -> Path:
     """Writes what a new process needs; the path of the loader's state, which is JSON."""
     weights = {"network": learner.network.state_dict(), "optimizer": learner.optimizer.state_dict()}
-    torch.save(weights | {"num_classes": learner.num_classes}, folder / "weights.pt")
+    torch.save(weights, folder / "weights.pt")
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe)), encoding="utf-8")
     state = folder / "state.json"
     state.write_text(json.dumps(loader.state_dict()), encoding="utf-8")
@@ -115,7 +119,7 @@ def load_checkpoint(folder: Path, num_workers: int) -> tuple[Recipe, Learner, st
     """What `save_checkpoint` wrote, at the step where it was written."""
     recipe = Recipe(**json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
     weights = torch.load(folder / "weights.pt", weights_only=True)
-    learner = Learner(weights["num_classes"])
+    learner = Learner(recipe.num_classes)
     learner.network.load_state_dict(weights["network"])
     learner.optimizer.load_state_dict(weights["optimizer"])
     loader = recipe.loader(num_workers)
