@@ -89,7 +89,7 @@ def _look_at(folder: Path, *, learn_labels: bool) -> Recipe:
         f"classes: {', '.join(classes[:4])}{' …' if len(classes) > 4 else ''}" if classes else "no class folders"
     )
     taken = "" if num_images == len(images) else f", of which {num_images} are taken"
-    console.print(f"   {len(images):,} images{taken}; {escape(described)}")
+    console.print(f"   {len(images):,} image{'s' * (len(images) != 1)}{taken}; {escape(described)}")
     return Recipe(str(folder), num_images, batch_size, _EPOCHS, num_classes=len(classes) if learn_labels else 0)
 
 
