@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gather.hpp"
+#include "resample.hpp"
 
 namespace nb = nanobind;
 
@@ -34,10 +35,22 @@ void gather_rows(std::uintptr_t table, std::size_t num_rows, std::size_t row_byt
   }
 }
 
+void resample_rgb(std::uintptr_t source, std::size_t source_stride, int source_height, int source_width, std::uintptr_t target,
+                  int target_height, int target_width, bool antialias, bool flip_horizontally, bool flip_vertically, bool planar) {
+  nb::gil_scoped_release release;
+  stoker::resample_rgb({reinterpret_cast<const std::uint8_t*>(source), source_stride, source_height, source_width,
+                        reinterpret_cast<std::uint8_t*>(target), target_height, target_width, antialias, flip_horizontally,
+                        flip_vertically, planar});
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
   module.doc() = "Stoker's native core.";
   module.def("gather_rows", &gather_rows, nb::arg("table"), nb::arg("num_rows"), nb::arg("row_bytes"), nb::arg("indices"),
              nb::arg("target"), "Copies rows of a table; `table` and `target` are addresses of contiguous memory. Raises IndexError.");
+  module.def("resample_rgb", &resample_rgb, nb::arg("source"), nb::arg("source_stride"), nb::arg("source_height"),
+             nb::arg("source_width"), nb::arg("target"), nb::arg("target_height"), nb::arg("target_width"), nb::arg("antialias"),
+             nb::arg("flip_horizontally"), nb::arg("flip_vertically"), nb::arg("planar"),
+             "Resizes 8-bit RGB pixels; `source` and `target` are addresses.");
 }

@@ -15,7 +15,7 @@ from PIL import Image
 
 from stoker.errors import TypeMismatchError
 from stoker.image.decode import Box, EncodedImage, to_rgb
-from stoker.image.resize import flip, resize
+from stoker.image.resize import resize_and_flip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,13 @@ class View:
             pixels = torch.from_numpy(array).permute(2, 0, 1)
         else:
             pixels = self.source[:, box.top : box.bottom, box.left : box.left + box.width]
-        pixels = resize(pixels, *self.size, antialias=self.antialias)
-        return flip(pixels, horizontally=self.flips_horizontally, vertically=self.flips_vertically)
+        return resize_and_flip(
+            pixels,
+            self.size,
+            antialias=self.antialias,
+            horizontally=self.flips_horizontally,
+            vertically=self.flips_vertically,
+        )
 
     def pil(self) -> Image.Image:
         """What this view shows, as a PIL image."""
