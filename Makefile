@@ -22,8 +22,9 @@ setup: $(STAMP)      ## create .venv with pinned versions (the part that all oth
 $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp native/*/*.?pp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Stoker needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt torch
+	@echo "Setting up $(VENV): pinned versions, and the native core. This happens once, and takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt torch  # not quiet: it is the one long download
 	$(PIP) install --quiet --constraint constraints.txt --no-deps torchvision
 	$(PIP) install --quiet --constraint constraints.txt scikit-build-core nanobind cmake ninja
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
