@@ -80,7 +80,7 @@ class EncodedImage:
         Raises:
             ImageError: the image is damaged, truncated or too large; names its path.
         """
-        return self.decode_box(Box(0, 0, *self.size), (1, 1))[0]
+        return self.decode_box(Box(0, 0, *self.size), self.size)[0]
 
     def decode_box(self, box: Box, at_least: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
         """The pixels of `box`, reduced by 8, 4, 2 or 1: the most that leaves at least `at_least` (height, width) of them.

@@ -58,16 +58,18 @@ class Pipeline:
         key = current_key()
         if key is None:
             key = int(torch.empty((), dtype=torch.int64).random_())
-        value: Any = View.of(image)
+        whole = View.of(image)
+        value: Any = whole
         for number, step in enumerate(self._steps):
             value = step(value, KeyedRandom(derive(key, number)))
-        return self._finished(_tensor(value), out)
+        return self._finished(_tensor(value), whole, out)
 
-    def _finished(self, pixels: torch.Tensor, out: NDArray[Any] | None) -> torch.Tensor:
-        """`pixels` in the wanted layout and in memory of their own."""
+    def _finished(self, pixels: torch.Tensor, given: View, out: NDArray[Any] | None) -> torch.Tensor:
+        """`pixels` in the wanted layout, in memory that is theirs alone: neither the given image's nor a whole decoded one's."""
         pixels = pixels.permute(1, 2, 0) if self.layout == "hwc" else pixels
         if out is None:
-            return pixels.contiguous() if not pixels.is_contiguous() or pixels.untyped_storage().nbytes() > pixels.nbytes else pixels
+            owns = pixels.untyped_storage().nbytes() == pixels.nbytes and not given.shares_memory(pixels)
+            return pixels.contiguous() if owns else pixels.clone(memory_format=torch.contiguous_format)
         target = torch.from_numpy(out)
         if target.shape != pixels.shape or target.dtype is not pixels.dtype:
             raise TypeMismatchError(

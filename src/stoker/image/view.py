@@ -85,6 +85,11 @@ class View:
             vertically=self.flips_vertically,
         )
 
+    def shares_memory(self, pixels: torch.Tensor) -> bool:
+        """Whether `pixels` lie in the memory of this view's source, which is the caller's."""
+        source = self.source
+        return isinstance(source, torch.Tensor) and source.untyped_storage().data_ptr() == pixels.untyped_storage().data_ptr()
+
     def pil(self) -> Image.Image:
         """What this view shows, as a PIL image."""
         return Image.fromarray(self.array())
