@@ -128,7 +128,7 @@ WHOLE = jpeg(smooth(120, 160))
         (b"no image at all", "cannot identify image file"),
         (WHOLE[:10], "cannot identify|Truncated|truncated|broken"),
         (WHOLE[: len(WHOLE) // 2], "truncated"),
-        (encoded(smooth(30, 40), "PNG")[:200], "truncated|broken|unpack"),
+        (encoded(smooth(30, 40), "PNG")[:200], "truncated|broken|unpack|cannot identify"),
     ],
 )
 def test_damage_names_the_file(data: bytes, reason: str) -> None:

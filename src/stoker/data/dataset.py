@@ -38,6 +38,10 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """What a sample holds in a column that nobody maps."""
         return value
 
+    def present(self, column: str, value: Any) -> Any:
+        """What a function of a user's gets for a raw value; a Pipeline (`takes_encoded`) gets the raw value itself."""
+        return value
+
     def __getitem__(self, index: int) -> Any:
         return self.as_sample(tuple(map(self.finish, self.columns, self.read(check_index(index, len(self))))))
 
@@ -108,9 +112,17 @@ class Mapped(Dataset):
         return len(self.source)
 
     def read(self, index: int) -> tuple[Any, ...]:
-        functions = self.functions
         values = zip(self.columns, self.source.read(index), strict=True)
-        return tuple(functions[name](value) if name in functions else value for name, value in values)
+        return tuple(self._apply(name, value) for name, value in values)
+
+    def _apply(self, column: str, value: Any) -> Any:
+        function = self.functions.get(column)
+        if function is None:
+            return value
+        return function(value if getattr(function, "takes_encoded", False) else self.source.present(column, value))
+
+    def present(self, column: str, value: Any) -> Any:
+        return value if column in self.functions else self.source.present(column, value)
 
     def finish(self, column: str, value: Any) -> Any:
         return value if column in self.functions else self.source.finish(column, value)
@@ -163,6 +175,9 @@ class Selected(Dataset):
 
     def finish(self, column: str, value: Any) -> Any:
         return self.source.finish(column, value)
+
+    def present(self, column: str, value: Any) -> Any:
+        return self.source.present(column, value)
 
     def as_sample(self, values: tuple[Any, ...]) -> Any:
         return self.source.as_sample(values)

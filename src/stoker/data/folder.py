@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from stoker.data.dataset import Dataset
 from stoker.data.shared_list import SharedList
@@ -24,7 +25,8 @@ class ImageFolder(Dataset):
     """Images below `root`. With class folders a sample is (image, label), else the image.
 
     Classes, labels and the order of samples are torchvision's: sorted by name, each class folder walked to any depth. A raw image is an
-    `EncodedImage`; a sample without a map holds uint8 [3, height, width].
+    `EncodedImage`: a Pipeline gets that, and decodes what it needs. Any other function gets a PIL RGB image, as torchvision hands it out. A
+    sample without a map holds uint8 [3, height, width].
 
     Attributes:
         classes: names of the classes, sorted; empty for a flat folder.
@@ -72,6 +74,9 @@ class ImageFolder(Dataset):
 
     def finish(self, column: str, value: Any) -> Any:
         return torch.from_numpy(value.decode()).permute(2, 0, 1).contiguous() if column == "image" else value
+
+    def present(self, column: str, value: Any) -> Any:
+        return Image.fromarray(value.decode()) if column == "image" else value
 
     def fingerprint(self) -> dict[str, Any]:
         return {**super().fingerprint(), "classes": len(self.classes)}

@@ -69,10 +69,16 @@ class EncodedImage:
             height, width, orientation = header.height, header.width, header.orientation
         else:
             with self._open() as image:
-                (width, height), orientation = image.size, image.getexif().get(0x0112, 1)
+                (width, height), orientation = image.size, self._orientation(image)
         if height * width > MAX_PIXELS:
             raise self._error(f"{width}×{height} pixels exceed the limit of {MAX_PIXELS:,} (stoker.image.decode.MAX_PIXELS)")
         return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+
+    def _orientation(self, image: Image.Image) -> int:
+        try:
+            return int(image.getexif().get(0x0112, 1))
+        except Exception as error:  # some formats keep it at their end
+            raise self._error(str(error)) from error
 
     def decode(self) -> NDArray[np.uint8]:
         """All pixels: uint8 [height, width, 3], RGB, private and writable.

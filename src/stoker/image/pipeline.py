@@ -31,6 +31,9 @@ class Pipeline:
     generator. Thread-safe where its callables are; pickles where they do.
     """
 
+    takes_encoded = True
+    """A dataset hands it images as they are in their files."""
+
     def __init__(self, *ops: Any, layout: str = "chw") -> None:
         if layout not in _LAYOUTS:
             raise ArgumentError(f"layout must be 'chw' or 'hwc'; got {layout!r}.")
