@@ -27,7 +27,11 @@ def torch_loader(folder: Path) -> DataLoader[Any]:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    steps = [transforms.RandomResizedCrop(224, antialias=True), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
+    steps = [
+        transforms.RandomResizedCrop(224, antialias=True),
+        transforms.RandomHorizontalFlip(),
+        transforms.PILToTensor(),
+    ]
     dataset = ImageFolder(folder, transforms.Compose(steps))
     return DataLoader(dataset, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
 

@@ -1,6 +1,6 @@
 """What do small samples cost? A million rows of 100 float32, shuffled, torch's DataLoader beside stoker's Loader.
 
-    python benchmarks/rows.py
+python benchmarks/rows.py
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from torch.utils.data import DataLoader, TensorDataset
 import stoker
 
 
-def compare(title: str, dataset: TensorDataset, batch_size: int, batches: int, rounds: int, goal: float, torch_workers: int) -> None:
+def compare(
+    title: str, dataset: TensorDataset, batch_size: int, batches: int, rounds: int, goal: float, torch_workers: int
+) -> None:
     print(title)
     common: dict[str, Any] = {"batch_size": batch_size, "shuffle": True}
     theirs = DataLoader(dataset, num_workers=torch_workers, persistent_workers=torch_workers > 0, **common)
     ours = stoker.Loader(dataset, seed=0, **common)
     slow, fast = max(8, batches // 20), batches  # torch needs no more batches for a steady figure
-    contenders = Contender("stoker", lambda: ours, fast), Contender(f"torch, {torch_workers} workers", lambda: theirs, slow)
+    contenders = (
+        Contender("stoker", lambda: ours, fast),
+        Contender(f"torch, {torch_workers} workers", lambda: theirs, slow),
+    )
     ratio = alternate(*contenders, rounds)
     report(*contenders, batch_size, ratio, goal)
 

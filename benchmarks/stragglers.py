@@ -2,8 +2,8 @@
 
     python benchmarks/stragglers.py
 
-First: every second batch of 32 takes ten times as long, batches in order. Then: the time to the first batch of 64 samples of 20 ms each,
-with workers that are up.
+First: every second batch of 32 takes ten times as long, batches in order. Then: the time to the first batch of 64
+samples of 20 ms each, with workers that are up.
 """
 
 from __future__ import annotations

@@ -67,13 +67,22 @@ class WithOwnGenerators(Dataset[Any]):
         return 39
 
     def __getitem__(self, index: int) -> Any:
-        draws = [self.numpy.normal(), self.legacy.rand(), self.python.random(), torch.rand((), generator=self.torch).item()]
+        draws = [
+            self.numpy.normal(),
+            self.legacy.rand(),
+            self.python.random(),
+            torch.rand((), generator=self.torch).item(),
+        ]
         return torch.tensor(draws, dtype=torch.float64), index
 
 
 def albumentations_dataset(folder: Path) -> Any:
     albumentations = pytest.importorskip("albumentations")
-    steps = [albumentations.RandomCrop(24, 24), albumentations.GaussNoise(p=1.0), albumentations.RandomBrightnessContrast(p=0.5)]
+    steps = [
+        albumentations.RandomCrop(24, 24),
+        albumentations.GaussNoise(p=1.0),
+        albumentations.RandomBrightnessContrast(p=0.5),
+    ]
     return stoker.open(folder).map(image=Pipeline(albumentations.Compose(steps)))
 
 
@@ -83,7 +92,9 @@ DATASETS: dict[str, Callable[[Path], Any]] = {
         image=Pipeline(RandomResizedCrop(24), Normalize([0.5] * 3, [0.2] * 3), layout="hwc")
     ),
     "unmodified transform": lambda folder: stoker.open(folder).map(image=unmodified_transform),
-    "pipeline around foreign code": lambda folder: stoker.open(folder).map(image=Pipeline(RandomResizedCrop(16), unmodified_transform)),
+    "pipeline around foreign code": lambda folder: stoker.open(folder).map(
+        image=Pipeline(RandomResizedCrop(16), unmodified_transform)
+    ),
     "albumentations": albumentations_dataset,
     "generators of its own": lambda folder: WithOwnGenerators(),
 }
@@ -117,8 +128,12 @@ def test_batches_do_not_depend_on_the_number_of_threads(name: str, executor: str
 
 
 def test_photographs_too(photos: Path) -> None:
-    dataset = stoker.open(photos).map(image=Pipeline(RandomResizedCrop(64), RandomHorizontalFlip())).select(range(0, 700, 6))
-    loaders = [make(dataset, batch_size=32, **arguments) for arguments in ({}, EXECUTORS["2 processes"], THREADS["2 threads"])]
+    dataset = (
+        stoker.open(photos).map(image=Pipeline(RandomResizedCrop(64), RandomHorizontalFlip())).select(range(0, 700, 6))
+    )
+    loaders = [
+        make(dataset, batch_size=32, **arguments) for arguments in ({}, EXECUTORS["2 processes"], THREADS["2 threads"])
+    ]
     hashes = [epoch_hashes(loader) for loader in loaders]
     assert hashes[0] == hashes[1] == hashes[2]
 
@@ -129,7 +144,9 @@ def test_resumed_at_every_batch_under_other_executors(name: str, folder: Path) -
     others = [EXECUTORS["2 processes"], EXECUTORS["inline"], EXECUTORS["2 persistent"]]
     if name.startswith("pipeline") and "foreign" not in name:
         others.append(THREADS["2 threads"])
-    assert_resumes_at_every_batch(lambda: make(dataset), [lambda each=each: make(dataset, **each) for each in others], EPOCHS)
+    assert_resumes_at_every_batch(
+        lambda: make(dataset), [lambda each=each: make(dataset, **each) for each in others], EPOCHS
+    )
 
 
 # Ranks
@@ -141,12 +158,14 @@ def on_rank(monkeypatch: pytest.MonkeyPatch, rank: int, world_size: int, dataset
     return make(dataset, **arguments)
 
 
-def together(monkeypatch: pytest.MonkeyPatch, world_size: int, dataset: Any, batch_size: int, **arguments: Any) -> list[list[str]]:
+def together(
+    monkeypatch: pytest.MonkeyPatch, world_size: int, dataset: Any, batch_size: int, **arguments: Any
+) -> list[list[str]]:
     """The rows of all ranks' batches, put together step by step, as hashes; rows that repeat another rank's are left out."""
     epochs: list[list[str]] = []
-    loaders = []
-    for rank in range(world_size):
-        loaders.append(on_rank(monkeypatch, rank, world_size, dataset, batch_size=batch_size, **arguments))
+    loaders = [
+        on_rank(monkeypatch, r, world_size, dataset, batch_size=batch_size, **arguments) for r in range(world_size)
+    ]
     for _ in range(EPOCHS):
         steps: list[list[str]] = []
         for rank, loader in enumerate(loaders):
@@ -193,7 +212,10 @@ def test_a_resume_may_have_another_number_of_ranks(monkeypatch: pytest.MonkeyPat
 
 def test_ranks_without_a_seed_and_a_group_are_told_so(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     loader = on_rank(monkeypatch, 0, 2, DATASETS["pipeline"](folder), seed=None)
-    with pytest.raises(stoker.ArgumentError, match="seed must be given where there are 2 ranks and no torch.distributed process group"):
+    with pytest.raises(
+        stoker.ArgumentError,
+        match=r"seed must be given where there are 2 ranks and no torch\.distributed process group",
+    ):
         next(iter(loader))
 
 
@@ -213,4 +235,6 @@ def test_a_batch_can_be_had_again_at_any_time(folder: Path) -> None:
     for name in DATASETS:
         dataset = DATASETS[name](folder)
         loader = make(dataset)
-        assert [[batch_hash(loader.batch(epoch, step)) for step in range(5)] for epoch in range(2)] == list(expected(name, folder))
+        assert [[batch_hash(loader.batch(epoch, step)) for step in range(5)] for epoch in range(2)] == list(
+            expected(name, folder)
+        )

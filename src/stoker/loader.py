@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate, default_convert
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from stoker.data.fingerprint import fingerprint
 from stoker.engine.budget import available_memory_bytes, cpu_budget, parse_bytes
@@ -27,18 +27,21 @@ from stoker.order.split import Split
 
 
 class Loader(DataLoader[Any]):
-    """Loads batches of a dataset. Takes torch's ``DataLoader`` arguments, and these, by keyword:
+    """Loads batches of a dataset: torch's ``DataLoader`` with a few more arguments, by keyword.
 
     Args:
         seed: decides order and randomness. Drawn once from `generator` or torch's global generator when not given.
         executor: "auto", "inline" (in the loop's thread), "thread" or "process". Results do not depend on it.
         on_error: "raise", "skip", or a `stoker.ErrorPolicy`: what becomes of samples that raise.
-        reseed: "sample" gives every sample randomness of its own, whoever makes it; "worker" seeds workers as torch does.
-        tail: what becomes of a last batch with fewer rows than there are ranks: "pad" gives ranks without a row a repeated one
+        reseed: "sample" gives every sample randomness of its own, whoever makes it; "worker" seeds workers as torch
+            does.
+        tail: what becomes of a last batch with fewer rows than there are ranks: "pad" gives ranks without a row a
+            repeated one
             (marked in `valid`), "drop" leaves that step out.
         memory_limit: bytes (or "2GiB") that batches in the making may take; by default half of what is available.
 
-    `num_workers` also takes "auto": the CPUs of this process. For a map-style dataset the batches are a function of (dataset, seed,
+    `num_workers` also takes "auto": the CPUs of this process. For a map-style dataset the batches are a function of
+    (dataset, seed,
     epoch, step) alone. Each ``iter()`` begins the next epoch. One loader is used by one thread at a time; it pickles.
 
     Raises:
@@ -124,9 +127,8 @@ class Loader(DataLoader[Any]):
         return isinstance(self.dataset, IterableDataset)
 
     def _work(self, seed: int) -> Work:
-        stock = default_collate if self.batch_sampler is not None else default_convert
         return Work(
-            dataset=self.dataset, collate_fn=self.collate_fn or stock, batched=self.batch_sampler is not None,
+            dataset=self.dataset, collate_fn=self.collate_fn, batched=self.batch_sampler is not None,
             stacks_rows=self.collate_fn is default_collate, iterable=self._is_iterable,
             batch_size=self.batch_size, drop_last=self.drop_last, seed=seed, reseed=self.reseed, on_error=self._policy,
             replace_from=len(self.dataset) if self._own_order and self._shuffles else None,  # type: ignore[arg-type]
@@ -185,16 +187,20 @@ class Loader(DataLoader[Any]):
     def state_dict(self) -> dict[str, Any]:
         """Where the newest iterator is, as of the last batch handed out: a small dict that json can hold, the same on all ranks.
 
-        Before the first batch it stands for the beginning, after an epoch's end for the beginning of the next one. Load it into a
-        loader of the same dataset and arguments; the number of workers, the executor and, at one global batch size, the number of
+        Before the first batch it stands for the beginning, after an epoch's end for the beginning of the next one. Load
+        it into a
+        loader of the same dataset and arguments; the number of workers, the executor and, at one global batch size, the
+        number of
         ranks may differ.
         """
         progress = self._next if self._newest is None or self._newest.ended else self._newest
         return describe_state(self._plan(), self.seed, progress, fingerprint(self.dataset))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The next ``iter()`` goes on where `state` was taken. Costs the same at any place of any dataset, except that a user's
-        sampler without a state, or an iterable dataset, has to be run up to there.
+        """The next ``iter()`` goes on where `state` was taken.
+
+        Costs the same at any place of any dataset, except that a user's sampler without a state, or an iterable
+        dataset, has to be run up to there.
 
         Raises:
             StateError (ValueError): the state is damaged, or belongs to another dataset, order or seed; says which.
@@ -208,8 +214,9 @@ class Loader(DataLoader[Any]):
         if epoch < 0:
             raise ArgumentError(f"epoch must be at least 0; got {epoch}.")
         self._next, self._newest = Progress(epoch), None
-        for part in (self.sampler, self.batch_sampler):
-            if not self._own_order and hasattr(part, "set_epoch"):
+        parts: tuple[Any, ...] = () if self._own_order else (self.sampler, self.batch_sampler)
+        for part in parts:
+            if hasattr(part, "set_epoch"):
                 part.set_epoch(epoch)
 
     @property

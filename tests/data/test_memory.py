@@ -20,8 +20,12 @@ from stoker.data import Cached, InMemory, SharedList
 from stoker.data.shared_list import shareable
 from stoker.testing import Counting, Noisy, batch_hash, epoch_hashes
 
-atoms = st.one_of(st.text(st.characters(codec=None)), st.binary(), st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
-items = st.one_of(st.lists(st.text(st.characters(codec=None))), st.lists(atoms), st.lists(st.tuples(st.text(), st.integers())))
+atoms = st.one_of(
+    st.text(st.characters(codec=None)), st.binary(), st.integers(), st.floats(allow_nan=False), st.booleans(), st.none()
+)
+items = st.one_of(
+    st.lists(st.text(st.characters(codec=None))), st.lists(atoms), st.lists(st.tuples(st.text(), st.integers()))
+)
 
 
 @given(items, st.data())
@@ -75,7 +79,9 @@ def test_it_gives_the_samples_it_was_made_of() -> None:
         held = InMemory(source, limit_bytes=1 << 20, num_threads=3)
         assert hasattr(held, "get_batch")
         assert [batch_hash(held[index]) for index in range(50)] == [batch_hash(source[index]) for index in range(50)]
-        assert epoch_hashes(Loader(held, batch_size=8, shuffle=True, seed=1)) == epoch_hashes(Loader(source, batch_size=8, shuffle=True, seed=1))
+        assert epoch_hashes(Loader(held, batch_size=8, shuffle=True, seed=1)) == epoch_hashes(
+            Loader(source, batch_size=8, shuffle=True, seed=1)
+        )
 
 
 def test_samples_of_other_shapes_are_kept_as_they_are() -> None:
@@ -91,14 +97,18 @@ def test_samples_of_other_shapes_are_kept_as_they_are() -> None:
 
 def test_what_does_not_fit_is_refused_with_the_figures() -> None:
     rows = TensorDataset(torch.zeros(10_000, 1000))
-    with pytest.raises(stoker.MemoryLimitError, match=r"samples suggest about 4\d,\d{3},\d{3} bytes in all, and the limit is 1,000,000"):
+    with pytest.raises(
+        stoker.MemoryLimitError, match=r"samples suggest about 4\d,\d{3},\d{3} bytes in all, and the limit is 1,000,000"
+    ):
         InMemory(rows, limit_bytes=1_000_000)
 
     class Growing(Counting):
         def __getitem__(self, index: int) -> Any:
             return torch.zeros(1 if index % 7 == 0 else 1000)  # the samples that are tried first are small
 
-    with pytest.raises(stoker.MemoryLimitError, match=r"its first [\d,]+ of 896 samples take [\d,]+ bytes, and the limit is 1,000,000"):
+    with pytest.raises(
+        stoker.MemoryLimitError, match=r"its first [\d,]+ of 896 samples take [\d,]+ bytes, and the limit is 1,000,000"
+    ):
         InMemory(Growing(896), limit_bytes=1_000_000)
 
 
@@ -166,7 +176,9 @@ def test_a_worker_begins_its_own_cache() -> None:
     cached = Cached(Counting(8), limit_bytes=1000)
     list(cached)  # type: ignore[call-overload]
     assert pickle.loads(pickle.dumps(cached)).num_bytes == 0
-    assert epoch_hashes(Loader(cached, batch_size=4, num_workers=2, executor="process")) == epoch_hashes(Loader(Counting(8), batch_size=4))
+    assert epoch_hashes(Loader(cached, batch_size=4, num_workers=2, executor="process")) == epoch_hashes(
+        Loader(Counting(8), batch_size=4)
+    )
 
 
 def test_unknown_datasets_are_cached_as_they_are() -> None:

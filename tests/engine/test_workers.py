@@ -45,7 +45,9 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_seen_twice(tmp_path:
 
 def test_a_sample_that_always_kills_is_named(tmp_path: Path) -> None:
     wounded = KillsWorker(Counting(60), {17}, tmp_path, times=99, signal_number=signal.SIGSEGV)
-    with pytest.raises(stoker.WorkerError, match=r"is killed by signal: SIGSEGV while loading sample 17.*ended 3 workers"):
+    with pytest.raises(
+        stoker.WorkerError, match=r"is killed by signal: SIGSEGV while loading sample 17.*ended 3 workers"
+    ):
         list(processes(wounded))
 
 
@@ -93,7 +95,7 @@ def test_a_timeout_names_worker_and_sample() -> None:
 # Errors
 
 
-class NeedsTwoArguments(Exception):
+class TwoArgumentsError(Exception):
     def __init__(self, first: str, second: str) -> None:
         super().__init__(first, second)
 
@@ -112,7 +114,7 @@ class Raising(Counting):
     [
         (lambda: ValueError("one text"), ValueError),
         (lambda: KeyError("a key"), KeyError),
-        (lambda: NeedsTwoArguments("a", "b"), RuntimeError),
+        (lambda: TwoArgumentsError("a", "b"), RuntimeError),
         (lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "why"), RuntimeError),
     ],
 )
@@ -126,7 +128,7 @@ def test_an_error_keeps_type_text_and_traceback(make: Any, kind: type[Exception]
 
 
 def test_an_error_that_does_not_pickle_arrives_as_text() -> None:
-    class Unsendable(Exception):
+    class UnsendableError(Exception):
         def __init__(self) -> None:
             super().__init__("holds a lock")
             self.lock = threading.Lock()
@@ -135,7 +137,7 @@ def test_an_error_that_does_not_pickle_arrives_as_text() -> None:
             raise TypeError("no")
 
     with pytest.raises(RuntimeError, match="holds a lock"):
-        list(processes(Raising(Unsendable)))
+        list(processes(Raising(UnsendableError)))
 
 
 class Generators(Counting):
@@ -155,7 +157,9 @@ class WithLock(Counting):
 
 
 def test_what_cannot_be_sent_is_named() -> None:
-    with pytest.raises(stoker.TravelError, match=r"dataset\.transform\['steps'\]\[0\] cannot be sent.*_thread.lock.*__getitem__"):
+    with pytest.raises(
+        stoker.TravelError, match=r"dataset\.transform\['steps'\]\[0\] cannot be sent.*_thread.lock.*__getitem__"
+    ):
         list(processes(WithLock()))
 
 
@@ -186,12 +190,20 @@ class Informed(Counting):
         info = get_worker_info()
         assert info is not None
         assert info.dataset is self
-        return info.id, info.num_workers, torch.get_num_threads(), int(os.environ["STOKER_TEST"]), os.getcwd() == self.folder
+        return (
+            info.id,
+            info.num_workers,
+            torch.get_num_threads(),
+            int(os.environ["STOKER_TEST"]),
+            os.getcwd() == self.folder,
+        )
 
     folder = ""
 
 
-def test_workers_have_torch_s_worker_info_and_the_loop_s_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_workers_have_torch_s_worker_info_and_the_loop_s_surroundings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("STOKER_TEST", "7")
     monkeypatch.chdir(tmp_path)
     dataset = Informed(8)
@@ -258,7 +270,12 @@ def test_long_lists_travel_as_shared_lists() -> None:
 
 def run_script(text: str, *, timeout: float = 60, **arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=timeout, check=False, **arguments
+        [sys.executable, "-c", textwrap.dedent(text)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **arguments,
     )
 
 
@@ -380,4 +397,8 @@ def test_threads_and_locks_of_the_loop_s_process_do_not_matter() -> None:
 def workers_of_this_process() -> list[psutil.Process]:
     """The processes that have no children of their own, below the zygotes."""
     family = psutil.Process().children(recursive=True)
-    return [process for process in family if len(process.parents()) > 2 and not process.children() and process.ppid() != os.getpid()]
+    return [
+        process
+        for process in family
+        if len(process.parents()) > 2 and not process.children() and process.ppid() != os.getpid()
+    ]

@@ -144,7 +144,9 @@ def test_a_truncated_photograph_is_refused_in_a_crop_too() -> None:
 def test_too_many_pixels_are_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
     for data in (jpeg(smooth(40, 40)), encoded(smooth(40, 40), "PNG")):
-        with pytest.raises(ImageError, match=r"40×40 pixels exceed the limit of 1,000 \(stoker\.image\.decode\.MAX_PIXELS\)"):
+        with pytest.raises(
+            ImageError, match=r"40×40 pixels exceed the limit of 1,000 \(stoker\.image\.decode\.MAX_PIXELS\)"
+        ):
             EncodedImage(data).decode()
 
 

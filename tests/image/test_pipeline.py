@@ -45,7 +45,14 @@ def keyed(pipeline: Pipeline, image: Any, key: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "image",
-    [EncodedImage(LOSSLESS), LOSSLESS, Image.fromarray(PICTURE), PICTURE, torch.from_numpy(PICTURE).permute(2, 0, 1), torch.from_numpy(PICTURE).permute(2, 0, 1).contiguous()],
+    [
+        EncodedImage(LOSSLESS),
+        LOSSLESS,
+        Image.fromarray(PICTURE),
+        PICTURE,
+        torch.from_numpy(PICTURE).permute(2, 0, 1),
+        torch.from_numpy(PICTURE).permute(2, 0, 1).contiguous(),
+    ],
 )
 def test_every_kind_of_image_gives_the_same_pixels(image: Any) -> None:
     pipeline = Pipeline(RandomResizedCrop(64), RandomHorizontalFlip(), RandomVerticalFlip())
@@ -55,7 +62,9 @@ def test_every_kind_of_image_gives_the_same_pixels(image: Any) -> None:
 
 @pytest.mark.parametrize("image", [None, 3, "cat.jpg", np.zeros(5), torch.zeros(2, 2)])
 def test_anything_else_is_refused_with_what_it_is(image: Any) -> None:
-    with pytest.raises(TypeMismatchError, match="an image must be an EncodedImage, the bytes of a file, a PIL image.*got "):
+    with pytest.raises(
+        TypeMismatchError, match=r"an image must be an EncodedImage, the bytes of a file, a PIL image.*got "
+    ):
         Pipeline(Resize(8))(image)
 
 
@@ -92,7 +101,9 @@ def test_writing_into_a_row() -> None:
     pipeline(PICTURE, out=rows[2])
     assert np.array_equal(rows[2], pipeline(PICTURE).numpy())
     assert not rows[[0, 1, 3]].any()
-    with pytest.raises(TypeMismatchError, match=r"out must be torch.uint8 \(3, 32, 32\); got torch.uint8 \(4, 3, 32, 32\)"):
+    with pytest.raises(
+        TypeMismatchError, match=r"out must be torch.uint8 \(3, 32, 32\); got torch.uint8 \(4, 3, 32, 32\)"
+    ):
         pipeline(PICTURE, out=rows)
 
 
@@ -122,12 +133,18 @@ def test_random_crops_are_distributed_as_torchvision_s() -> None:
     transforms = pytest.importorskip("torchvision.transforms")
     torch.manual_seed(0)
     image = torch.zeros(3, 375, 500)
-    theirs = np.array([transforms.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)], float)
+    theirs = np.array(
+        [transforms.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)], float
+    )
     boxes = [RandomResizedCrop(224).draw(375, 500, KeyedRandom(key)) for key in range(4000)]
     ours = np.array([(box.top, box.left, box.height, box.width) for box in boxes], float)
     for column in range(4):
-        statistic = np.abs(np.searchsorted(np.sort(ours[:, column]), np.sort(theirs[:, column])) / 4000 - np.arange(1, 4001) / 4000).max()
-        assert statistic < 0.045, "Kolmogorov and Smirnov: other distributions"  # quantile 0.999 for two samples of 4,000
+        statistic = np.abs(
+            np.searchsorted(np.sort(ours[:, column]), np.sort(theirs[:, column])) / 4000 - np.arange(1, 4001) / 4000
+        ).max()
+        assert statistic < 0.045, (
+            "Kolmogorov and Smirnov: other distributions"
+        )  # quantile 0.999 for two samples of 4,000
 
 
 @pytest.mark.parametrize("size", [(375, 500), (500, 375), (224, 224), (37, 500), (500, 37)])
@@ -151,7 +168,10 @@ def test_sizes_are_torchvision_s(size: tuple[int, int], transform: str) -> None:
 
 @pytest.mark.parametrize("op", [RandomHorizontalFlip, RandomVerticalFlip])
 def test_flips_happen_as_often_as_asked_for(op: Any) -> None:
-    flipped = [not torch.equal(keyed(Pipeline(op(0.3)), PICTURE[:6, :6], key), keyed(Pipeline(), PICTURE[:6, :6], key)) for key in range(1000)]
+    flipped = [
+        not torch.equal(keyed(Pipeline(op(0.3)), PICTURE[:6, :6], key), keyed(Pipeline(), PICTURE[:6, :6], key))
+        for key in range(1000)
+    ]
     assert 230 < sum(flipped) < 370
     assert torch.equal(Pipeline(op(1.0), op(1.0))(PICTURE), Pipeline()(PICTURE))
 
@@ -195,7 +215,12 @@ def test_what_a_callable_returns_wrongly_is_named() -> None:
 
 def test_torchvision_objects_work_unchanged() -> None:
     transforms = pytest.importorskip("torchvision.transforms")
-    pipeline = Pipeline(Resize((32, 32)), transforms.ColorJitter(0.4, 0.4), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.2] * 3))
+    pipeline = Pipeline(
+        Resize((32, 32)),
+        transforms.ColorJitter(0.4, 0.4),
+        transforms.ToTensor(),
+        transforms.Normalize([0.5] * 3, [0.2] * 3),
+    )
     result = pipeline(PICTURE)
     assert (result.shape, result.dtype) == ((3, 32, 32), torch.float32)
     composed = Pipeline(transforms.Compose([transforms.RandomCrop(20), transforms.PILToTensor()]))
@@ -212,12 +237,16 @@ def test_foreign_code_is_known_to_be_foreign() -> None:
     own = Pipeline(RandomResizedCrop(8), Normalize([0.5] * 3, [0.5] * 3))
     assert not own.draws_randomness
     assert Pipeline(lambda image: image).draws_randomness
-    assert [place for _, place in Pipeline(RandomResizedCrop(8), RandomHorizontalFlip(), abs, CenterCrop(4)).describe()] == ["decode", "decode", "sample", "sample"]
+    assert [
+        place for _, place in Pipeline(RandomResizedCrop(8), RandomHorizontalFlip(), abs, CenterCrop(4)).describe()
+    ] == ["decode", "decode", "sample", "sample"]
 
 
 @pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps])
 def test_pipelines_travel(dumps: Any) -> None:
-    pipeline = Pipeline(RandomResizedCrop(32), RandomHorizontalFlip(), ToFloat(), Normalize([0.5] * 3, [0.5] * 3), layout="hwc")
+    pipeline = Pipeline(
+        RandomResizedCrop(32), RandomHorizontalFlip(), ToFloat(), Normalize([0.5] * 3, [0.5] * 3), layout="hwc"
+    )
     assert torch.equal(keyed(pickle.loads(dumps(pipeline)), PICTURE, 3), keyed(pipeline, PICTURE, 3))
 
 
@@ -227,7 +256,10 @@ def test_pipelines_travel(dumps: Any) -> None:
         (lambda: RandomResizedCrop(0), r"size must be a number of pixels of at least 1, or \(height, width\); got 0"),
         (lambda: RandomResizedCrop(8, scale=(0, 1)), r"scale must be \(low, high\) with 0 < low <= high; got \(0, 1\)"),
         (lambda: Resize((1, 2, 3)), r"size must be a number of pixels.*got \(1, 2, 3\)"),
-        (lambda: Resize(10, max_size=5), "max_size goes with a size that is one number, and is at least that; got size=10, max_size=5"),
+        (
+            lambda: Resize(10, max_size=5),
+            "max_size goes with a size that is one number, and is at least that; got size=10, max_size=5",
+        ),
         (lambda: RandomHorizontalFlip(1.5), "p must be a probability between 0 and 1; got 1.5"),
         (lambda: Normalize([0.5], [0.5, 0.5]), "mean and std must have one number for each channel; got 1 and 2"),
         (lambda: Normalize([0.5], [0.0]), r"std must be positive; got \[0.0\]"),

@@ -16,7 +16,9 @@ from tests.image.pictures import smooth
 sides = st.integers(1, 70)
 
 
-def resized(pixels: torch.Tensor, size: tuple[int, int], *, antialias: bool = True, h: bool = False, v: bool = False) -> torch.Tensor:
+def resized(
+    pixels: torch.Tensor, size: tuple[int, int], *, antialias: bool = True, h: bool = False, v: bool = False
+) -> torch.Tensor:
     return resize_and_flip(pixels, size, antialias=antialias, horizontally=h, vertically=v)
 
 
@@ -27,7 +29,9 @@ def interleaved(height: int, width: int, seed: int = 0) -> torch.Tensor:
 @given(sides, sides, sides, sides)
 def test_antialiased_as_pillow_within_one_level(height: int, width: int, new_height: int, new_width: int) -> None:
     ours = resized(interleaved(height, width), (new_height, new_width)).permute(1, 2, 0).numpy().astype(int)
-    pillow = np.asarray(Image.fromarray(smooth(height, width)).resize((new_width, new_height), Image.Resampling.BILINEAR))
+    pillow = np.asarray(
+        Image.fromarray(smooth(height, width)).resize((new_width, new_height), Image.Resampling.BILINEAR)
+    )
     assert np.abs(ours - pillow).max() <= 1
 
 
@@ -35,7 +39,9 @@ def test_antialiased_as_pillow_within_one_level(height: int, width: int, new_hei
 def test_not_antialiased_as_torch_within_one_level(height: int, width: int, new_height: int, new_width: int) -> None:
     pixels = interleaved(height, width)
     ours = resized(pixels, (new_height, new_width), antialias=False).int()
-    theirs = functional.interpolate(pixels[None].float(), (new_height, new_width), mode="bilinear", align_corners=False)[0]
+    theirs = functional.interpolate(
+        pixels[None].float(), (new_height, new_width), mode="bilinear", align_corners=False
+    )[0]
     assert (ours - theirs).abs().max() <= 1
 
 
@@ -58,7 +64,11 @@ def test_memory_formats_do_not_matter(height: int, width: int) -> None:
     pixels = interleaved(height, width)
     padded = torch.zeros(3, height + 3, width + 5, dtype=torch.uint8)
     padded[:, 2 : 2 + height, 1 : 1 + width] = pixels
-    for other in (pixels.contiguous(), padded[:, 2 : 2 + height, 1 : 1 + width], padded.permute(1, 2, 0).contiguous().permute(2, 0, 1)[:, 2 : 2 + height, 1 : 1 + width]):
+    for other in (
+        pixels.contiguous(),
+        padded[:, 2 : 2 + height, 1 : 1 + width],
+        padded.permute(1, 2, 0).contiguous().permute(2, 0, 1)[:, 2 : 2 + height, 1 : 1 + width],
+    ):
         assert torch.equal(resized(other, (20, 20)), resized(pixels, (20, 20)))
 
 

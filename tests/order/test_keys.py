@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.order.keys import KeyedRandom, batch_key, current_key, derive, mix64, mix64_array, sample_key, sample_keys, set_current_key
+from stoker.order.keys import (
+    KeyedRandom,
+    batch_key,
+    current_key,
+    derive,
+    mix64,
+    mix64_array,
+    sample_key,
+    sample_keys,
+    set_current_key,
+)
 
 words = st.integers(0, 2**64 - 1)
 
@@ -20,7 +30,11 @@ def test_keys_never_change() -> None:
     assert derive(7, 1, 2, 3) == 17826926650308535488
     assert [sample_key(7, 3, 10**12), batch_key(7, 3, 10**12)] == [13508502791091283660, 10563916167409991169]
     random = KeyedRandom(5)
-    assert [random.uniform(), random.integers(0, 1000), random.normal()] == [0.4167470637848455, 536, 0.20663438738850978]
+    assert [random.uniform(), random.integers(0, 1000), random.normal()] == [
+        0.4167470637848455,
+        536,
+        0.20663438738850978,
+    ]
 
 
 @given(st.lists(words, max_size=20))
@@ -30,11 +44,19 @@ def test_the_vector_form_is_the_scalar_one(values: list[int]) -> None:
 
 @given(words, st.integers(0, 1000), st.lists(st.integers(0, 2**62), max_size=20))
 def test_sample_keys_are_the_sample_key_of_each(seed: int, epoch: int, positions: list[int]) -> None:
-    assert sample_keys(seed, epoch, np.array(positions, np.int64)).tolist() == [sample_key(seed, epoch, p) for p in positions]
+    assert sample_keys(seed, epoch, np.array(positions, np.int64)).tolist() == [
+        sample_key(seed, epoch, p) for p in positions
+    ]
 
 
 def test_keys_of_samples_batches_epochs_and_seeds_are_apart() -> None:
-    keys = {kind(seed, epoch, position) for kind in (sample_key, batch_key) for seed in range(5) for epoch in range(20) for position in range(200)}
+    keys = {
+        kind(seed, epoch, position)
+        for kind in (sample_key, batch_key)
+        for seed in range(5)
+        for epoch in range(20)
+        for position in range(200)
+    }
     assert len(keys) == 2 * 5 * 20 * 200
 
 
@@ -44,7 +66,9 @@ def test_the_order_of_words_counts() -> None:
 
 
 def test_draws_are_uniform() -> None:
-    draws = np.array([KeyedRandom(key).uniform() for key in range(20_000)])  # the first draw of each key: what most operations use
+    draws = np.array(
+        [KeyedRandom(key).uniform() for key in range(20_000)]
+    )  # the first draw of each key: what most operations use
     counts = np.histogram(draws, bins=50, range=(0, 1))[0]
     assert ((counts - 400) ** 2 / 400).sum() < 49 + 5 * np.sqrt(98)
     integers = np.bincount([KeyedRandom(key).integers(3, 10) for key in range(21_000)], minlength=10)[3:]

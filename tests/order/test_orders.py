@@ -30,7 +30,9 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
 def test_blocks_are_parts_of_the_epoch() -> None:
     order = ShuffledOrder(100_000, 3)
     whole = order.indices(1, 0, 100_000)
-    assert np.array_equal(np.concatenate([order.indices(1, start, start + 1000) for start in range(0, 100_000, 1000)]), whole)
+    assert np.array_equal(
+        np.concatenate([order.indices(1, start, start + 1000) for start in range(0, 100_000, 1000)]), whole
+    )
 
 
 def test_a_million_million_samples_start_at_once() -> None:
@@ -46,7 +48,10 @@ def test_positions_out_of_range_are_refused(bounds: tuple[int, int]) -> None:
         ShuffledOrder(10, 0).indices(0, *bounds)
 
 
-@pytest.mark.parametrize(("shuffle", "world_size", "kind"), [(False, 1, SequentialSampler), (True, 1, RandomSampler), (True, 3, DistributedSampler)])
+@pytest.mark.parametrize(
+    ("shuffle", "world_size", "kind"),
+    [(False, 1, SequentialSampler), (True, 1, RandomSampler), (True, 3, DistributedSampler)],
+)
 def test_samplers_are_torch_s_own_kinds(shuffle: bool, world_size: int, kind: type) -> None:
     order = ShuffledOrder(20, 1) if shuffle else SequentialOrder(20)
     sampler = order_sampler(list(range(20)), order, Split(20, 2, world_size=world_size), shuffle)
@@ -60,10 +65,10 @@ def test_a_sampler_yields_the_order_in_a_stock_dataloader() -> None:
     for epoch in range(2):
         sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         batches = [batch.tolist() for batch in DataLoader(range(20), batch_size=4, sampler=sampler)]  # type: ignore[arg-type]
-        assert sum(batches, []) == order.indices(epoch, 0, 20).tolist()
+        assert [index for batch in batches for index in batch] == order.indices(epoch, 0, 20).tolist()
 
 
 def test_ranks_together_have_every_sample() -> None:
     order = ShuffledOrder(23, 1)
     shares = [list(order_sampler(range(23), order, Split(23, 2, rank=rank, world_size=3), True)) for rank in range(3)]
-    assert sorted(sum(shares, [])) == list(range(23))
+    assert sorted(index for share in shares for index in share) == list(range(23))

@@ -65,7 +65,16 @@ GOLDEN = {
     (65_536, 3): [22119, 10324, 13937, 17674, 39976, 32940, 36188, 49421],
     (65_537, 4): [33520, 40146, 4284, 8697, 28031, 55231, 34851, 2626],
     (1_000_000, 5): [808590, 148874, 24488, 134584, 749407, 87882, 737727, 888997],
-    (10**12, 6): [222935597323, 279746661502, 281373034261, 579554315468, 440992662659, 16922809572, 118579660060, 889139606310],
+    (10**12, 6): [
+        222935597323,
+        279746661502,
+        281373034261,
+        579554315468,
+        440992662659,
+        16922809572,
+        118579660060,
+        889139606310,
+    ],
 }
 
 
@@ -91,7 +100,9 @@ def keys(count: int) -> list[int]:
 @pytest.mark.parametrize("length", [3, 4, 5])
 def test_all_permutations_of_a_few_elements_are_equally_likely(length: int) -> None:
     all_of_them = {order: number for number, order in enumerate(itertools.permutations(range(length)))}
-    seen = [all_of_them[tuple(Permutation(length, key)(np.arange(length)).tolist())] for key in keys(200 * len(all_of_them))]
+    seen = [
+        all_of_them[tuple(Permutation(length, key)(np.arange(length)).tolist())] for key in keys(200 * len(all_of_them))
+    ]
     assert abs(chi_squared(np.bincount(seen, minlength=len(all_of_them)))) < 5
 
 
@@ -114,7 +125,9 @@ def test_neighbours_come_apart(length: int) -> None:
 
 @pytest.mark.parametrize("length", [1000, TABLE_LIMIT, 100_003, 10**6])
 def test_pairs_of_positions_are_ordered_either_way(length: int) -> None:
-    image = np.concatenate([Permutation(length, key)(np.arange(1000, dtype=np.int64)) for key in keys(200)]).reshape(200, 1000)
+    image = np.concatenate([Permutation(length, key)(np.arange(1000, dtype=np.int64)) for key in keys(200)]).reshape(
+        200, 1000
+    )
     rising = int((np.diff(image, axis=1) > 0).sum())
     total = 200 * 999
     assert abs(rising - total / 2) < 5 * np.sqrt(total / 12)

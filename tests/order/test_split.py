@@ -77,7 +77,10 @@ def test_a_million_million_samples_over_16384_ranks() -> None:
 
 
 def test_another_global_batch_size_is_refused_where_it_does_not_fit() -> None:
-    with pytest.raises(StateError, match=r"after 30 samples.*no multiple of this loader's global batch size, 16 \(8 on each of 2 ranks\)"):
+    with pytest.raises(
+        StateError,
+        match=r"after 30 samples.*no multiple of this loader's global batch size, 16 \(8 on each of 2 ranks\)",
+    ):
         Split(100, 8, world_size=2).step_of(30)
     with pytest.raises(StateError, match="between 0 and 100 samples of the epoch; it says 101"):
         Split(100, 8).step_of(101)

@@ -1,9 +1,9 @@
 """Layout: what a row of a batch looks like, so that workers can write rows straight into a batch.
 
 torch's ``default_collate`` stacks the samples of a batch. Where every sample is a nest of tuples, lists and dicts whose
-leaves are arrays and numbers, stacking needs no list of samples: each row can be written to its place in the batch as soon
-as it exists, by whichever worker made it. A `Layout` is learned from one sample, by asking ``default_collate`` itself what it
-makes of it, and it is the same for every worker that sees a sample of the same structure.
+leaves are arrays and numbers, stacking needs no list of samples: each row can be written to its place in the batch as
+soon as it exists, by whichever worker made it. A `Layout` is learned from one sample, by asking ``default_collate``
+itself what it makes of it, and it is the same for every worker that sees a sample of the same structure.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class _Place:
 class Leaf:
     """One array of a batch: `source` is the type that each sample must hold there, exactly.
 
-    `carrier` is the NumPy dtype that the bytes are handled as, `dtype` the torch dtype of the batch, `shape` that of a row.
+    `carrier` is the NumPy dtype that the bytes are handled as, `dtype` the torch dtype of the batch, `shape` that of a
+    row.
     """
 
     source: type
@@ -165,8 +166,10 @@ def _assemble(structure: Any, leaves: list[torch.Tensor]) -> Any:
 class RowWriter:
     """Writes samples as rows of a batch of `num_rows` that lives in `memory` (uint8, at least `layout.offsets` bytes).
 
-    `rows_at_once` is how many samples should be collected for one `write`: small rows are stacked together, a large one is written
-    while it is still in the cache. Not thread-safe for one row; different rows may be written by different threads or processes.
+    `rows_at_once` is how many samples should be collected for one `write`: small rows are stacked together, a large one
+    is written
+    while it is still in the cache. Not thread-safe for one row; different rows may be written by different threads or
+    processes.
     """
 
     def __init__(self, layout: Layout, memory: NDArray[np.uint8], num_rows: int) -> None:
@@ -195,7 +198,11 @@ class _TensorColumn:
 
     def write(self, start: int, values: Sequence[Any]) -> None:
         first = values[0]
-        if {*map(type, values)} != {torch.Tensor} or {*map(_dtype, values)} != {self._dtype} or first.shape != self._shape:
+        if (
+            {*map(type, values)} != {torch.Tensor}
+            or {*map(_dtype, values)} != {self._dtype}
+            or first.shape != self._shape
+        ):
             raise MisfitError
         if len(values) == 1 and self._array is not None and first.is_cpu and not first.requires_grad:
             self._array[start] = first.numpy()  # half the cost of a stack of one

@@ -3,8 +3,8 @@
 Batches that a user's own ``collate_fn`` makes, and whatever else is not plain rows, travel so: pickle protocol 5 with
 out-of-band buffers. On arrival the arrays are views of the memory they were written to, not copies.
 
-A parcel in memory: int64 words ``[pickle bytes, number of buffers, (offset, bytes) per buffer]``, the pickle, the buffers, each
-on a 64-byte boundary.
+A parcel in memory: int64 words ``[pickle bytes, number of buffers, (offset, bytes) per buffer]``, the pickle, the
+buffers, each on a 64-byte boundary.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def buffer_sizes(memory: NDArray[np.uint8]) -> list[int]:
     return memory[16 : 16 + 16 * count].view(np.int64)[1::2].tolist()  # type: ignore[no-any-return]
 
 
-def open_parcel(memory: NDArray[np.uint8], *, keep_large: bool, unpickler: type[pickle.Unpickler] = pickle.Unpickler) -> Any:
+def open_parcel(
+    memory: NDArray[np.uint8], *, keep_large: bool, unpickler: type[pickle.Unpickler] = pickle.Unpickler
+) -> Any:
     """The value in `memory`. Its large arrays are views of `memory` with `keep_large`, else private; small ones are always private."""
     stream_bytes, count = memory[:16].view(np.int64).tolist()
     table = memory[16 : 16 + 16 * count].view(np.int64).tolist()
@@ -106,6 +108,7 @@ def reduce_tensor(tensor: torch.Tensor) -> Any:
     dense = tensor.permute(order)
     if not dense.is_contiguous():
         order, dense = list(range(tensor.dim())), tensor.contiguous()
+    array: Any
     try:
         array = dense.numpy()
     except TypeError:  # no NumPy counterpart (bfloat16 …): its bytes as integers of the same width
@@ -117,7 +120,9 @@ def _torch_carrier(dtype: torch.dtype) -> torch.dtype:
     return torch.from_numpy(np.empty(0, _CARRIERS[dtype.itemsize])).dtype
 
 
-def rebuild_tensor(buffer: Any, carrier: str, dtype: torch.dtype, shape: Sequence[int], order: Sequence[int]) -> torch.Tensor:
+def rebuild_tensor(
+    buffer: Any, carrier: str, dtype: torch.dtype, shape: Sequence[int], order: Sequence[int]
+) -> torch.Tensor:
     """The inverse of `reduce_tensor`: shares the buffer's memory."""
     array = np.frombuffer(buffer, carrier) if 0 not in shape else np.empty(0, carrier)
     tensor = torch.from_numpy(array.reshape(shape))

@@ -1,11 +1,12 @@
 """Slots: the memory that batches live in, between the workers that fill it and the loop that reads it.
 
-A slot goes round: acquire → fill → commit → lend → release. All slots of a loader are one `Arena`: an anonymous file that has
-no name (so nothing can be left behind), is not bound by the size of the ``/dev/shm`` mount, and is sparse, so that each slot
-can have gigabytes of address space and use only what its batch needs. Free slots are handed out last-in first-out: a warm
-page is written about four times as fast as a fresh one.
+A slot goes round: acquire → fill → commit → lend → release. All slots of a loader are one `Arena`: an anonymous file
+that has no name (so nothing can be left behind), is not bound by the size of the ``/dev/shm`` mount, and is sparse, so
+that each slot can have gigabytes of address space and use only what its batch needs. Free slots are handed out last-in
+first-out: a warm page is written about four times as fast as a fresh one.
 
-A batch is lent to the loop without a copy. Its arrays hold a `Lease`; when the last of them is gone, the slot is free again.
+A batch is lent to the loop without a copy. Its arrays hold a `Lease`; when the last of them is gone, the slot is free
+again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _SMALLEST_STRIDE_BYTES = 64 << 20
 class Arena:
     """`num_slots` slots in one anonymous shared mapping. Processes that inherit or receive `fd` see the same memory.
 
-    Writing to a slot is safe once `reserve` has returned: a write into a sparse file that the kernel cannot back would end the
+    Writing to a slot is safe once `reserve` has returned: a write into a sparse file that the kernel cannot back would
+    end the
     process with SIGBUS.
     """
 
@@ -119,9 +121,10 @@ class Lease:
 
 
 class SlotPool:
-    """Which of an arena's first `num_slots` slots are free, in use, or lent. One process owns it; `acquire` and `lend` are its loop's alone.
+    """Which of an arena's first `num_slots` slots are free, in use, or lent. One process owns it.
 
-    Leases may end in any thread (the garbage collector's too): giving back is one atomic append.
+    `acquire` and `lend` are the loop's thread's alone. Leases may end in any thread (the garbage collector's too): giving
+    back is one atomic append.
     """
 
     def __init__(self, arena: Arena, num_slots: int, max_lent: int) -> None:
@@ -174,5 +177,3 @@ def _retire_all_lent() -> None:
 
 
 os.register_at_fork(before=_retire_all_lent)
-
-

@@ -32,14 +32,19 @@ class Arrays(Dataset):
         self.arrays = tuple(_checked(name, array) for name, array in both.items())
         lengths = {name: len(array) for name, array in zip(self.columns, self.arrays, strict=True)}
         if len(set(lengths.values())) > 1:
-            raise ArgumentError(f"all arrays must have one length; got {', '.join(f'{name}: {n}' for name, n in lengths.items())}.")
+            raise ArgumentError(
+                f"all arrays must have one length; got {', '.join(f'{name}: {n}' for name, n in lengths.items())}."
+            )
         self._rows: list[TensorRows | _MappedRows] | None = None
 
     def __len__(self) -> int:
         return len(self.arrays[0])
 
     def read(self, index: int) -> tuple[Any, ...]:
-        return tuple(torch.as_tensor(np.array(array[index])) if isinstance(array, np.ndarray) else array[index].clone() for array in self.arrays)
+        return tuple(
+            torch.as_tensor(np.array(array[index])) if isinstance(array, np.ndarray) else array[index].clone()
+            for array in self.arrays
+        )
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The rows `indices` of each array: a list of tensors [batch, ...], or the tensor where there is one array."""
@@ -77,9 +82,13 @@ def _checked(name: str, array: Any) -> Any:
         try:
             torch.from_numpy(np.empty(0, array.dtype))
         except TypeError as error:
-            raise TypeMismatchError(f"column {name!r} has dtype {array.dtype}, which torch does not have; convert it first.") from error
+            raise TypeMismatchError(
+                f"column {name!r} has dtype {array.dtype}, which torch does not have; convert it first."
+            ) from error
         return array
-    raise TypeMismatchError(f"column {name!r} must be a CPU tensor or a NumPy array of at least one dimension; got {type(array).__qualname__}.")
+    raise TypeMismatchError(
+        f"column {name!r} must be a CPU tensor or a NumPy array of at least one dimension; got {type(array).__qualname__}."
+    )
 
 
 def open_npy(path: str | os.PathLike[str]) -> Arrays:

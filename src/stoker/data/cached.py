@@ -15,8 +15,10 @@ from stoker.errors import ArgumentError
 class Cached(torch.utils.data.Dataset[Any]):
     """`dataset`, whose samples are kept in memory once read, until they take `limit_bytes`; the rest is read every time.
 
-    What came first stays: in a shuffled epoch every sample is as likely to be asked for next as any other, so replacing one by another
-    gains nothing and costs a read. In worker processes each worker has a cache of its own, of ``limit_bytes``. Thread-safe. A caller gets a
+    What came first stays: in a shuffled epoch every sample is as likely to be asked for next as any other, so replacing
+    one by another
+    gains nothing and costs a read. In worker processes each worker has a cache of its own, of ``limit_bytes``.
+    Thread-safe. A caller gets a
     copy, so writing to a sample does not change what is kept.
 
     Raises:
@@ -27,7 +29,9 @@ class Cached(torch.utils.data.Dataset[Any]):
         if limit_bytes < 0:
             raise ArgumentError(f"limit_bytes must be at least 0; got {limit_bytes}.")
         if getattr(dataset, "draws_randomness", False):
-            raise ArgumentError("the dataset draws random numbers, which a cache would freeze; cache its source, and map that.")
+            raise ArgumentError(
+                "the dataset draws random numbers, which a cache would freeze; cache its source, and map that."
+            )
         self.dataset = dataset
         self.limit_bytes = limit_bytes
         self.num_bytes = 0
@@ -60,7 +64,14 @@ class Cached(torch.utils.data.Dataset[Any]):
         return None if path is None else path(index)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_samples": {}, "num_bytes": 0, "hits": 0, "misses": 0, "_lock": None}  # a worker begins its own
+        return {
+            **self.__dict__,
+            "_samples": {},
+            "num_bytes": 0,
+            "hits": 0,
+            "misses": 0,
+            "_lock": None,
+        }  # a worker begins its own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

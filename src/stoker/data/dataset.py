@@ -18,7 +18,8 @@ Column = Callable[[Any], Any]
 class Dataset(torch.utils.data.Dataset[Any]):
     """A map-style dataset whose samples are the tuple of their columns; with one column, the value itself.
 
-    A source implements `columns`, `__len__` and `read`, which gives the raw columns of a sample, and `finish`, which makes of a raw value
+    A source implements `columns`, `__len__` and `read`, which gives the raw columns of a sample, and `finish`, which
+    makes of a raw value
     what a sample without a map holds.
     """
 
@@ -65,7 +66,9 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """
         unknown = [name for name in by_column if name not in self.columns]
         if unknown:
-            raise ArgumentError(f"map needs columns of the dataset, which has {', '.join(self.columns)}; got {', '.join(unknown)}.")
+            raise ArgumentError(
+                f"map needs columns of the dataset, which has {', '.join(self.columns)}; got {', '.join(unknown)}."
+            )
         return Mapped(self, by_column, batch)
 
     def select(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Dataset:
@@ -83,7 +86,9 @@ class Dataset(torch.utils.data.Dataset[Any]):
             ArgumentError: the fractions are not positive or add up to more than 1.
         """
         if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
-            raise ArgumentError(f"split needs positive fractions that add up to 1 at most; got {', '.join(map(str, fractions)) or 'none'}.")
+            raise ArgumentError(
+                f"split needs positive fractions that add up to 1 at most; got {', '.join(map(str, fractions)) or 'none'}."
+            )
         parts = (*fractions, 1 - fractions[0]) if len(fractions) == 1 and fractions[0] < 1 else fractions
         shuffled = Permutation(len(self), seed)(np.arange(len(self), dtype=np.int64))
         ends = np.round(np.cumsum(parts) * len(self)).astype(int).tolist()
@@ -106,7 +111,9 @@ class Mapped(Dataset):
     def draws_randomness(self) -> bool:  # type: ignore[override]
         """Foreign functions may draw; Stoker's pipelines say so themselves."""
         functions = [*self.functions.values(), *([] if self.transform_batch is None else [self.transform_batch])]
-        return self.source.draws_randomness or any(getattr(function, "draws_randomness", True) for function in functions)
+        return self.source.draws_randomness or any(
+            getattr(function, "draws_randomness", True) for function in functions
+        )
 
     def __len__(self) -> int:
         return len(self.source)

@@ -24,8 +24,10 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif",
 class ImageFolder(Dataset):
     """Images below `root`. With class folders a sample is (image, label), else the image.
 
-    Classes, labels and the order of samples are torchvision's: sorted by name, each class folder walked to any depth. A raw image is an
-    `EncodedImage`: a Pipeline gets that, and decodes what it needs. Any other function gets a PIL RGB image, as torchvision hands it out. A
+    Classes, labels and the order of samples are torchvision's: sorted by name, each class folder walked to any depth. A
+    raw image is an
+    `EncodedImage`: a Pipeline gets that, and decodes what it needs. Any other function gets a PIL RGB image, as
+    torchvision hands it out. A
     sample without a map holds uint8 [3, height, width].
 
     Attributes:
@@ -41,7 +43,9 @@ class ImageFolder(Dataset):
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
         if not os.path.isdir(self.root):
-            raise EmptyFolderError(f"{self.root} is not a folder; give the folder that holds the images or their class folders.")
+            raise EmptyFolderError(
+                f"{self.root} is not a folder; give the folder that holds the images or their class folders."
+            )
         self.classes = _classes(self.root)
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
         paths, targets = _scan(self.root, self.classes)
@@ -57,7 +61,9 @@ class ImageFolder(Dataset):
     @property
     def samples(self) -> list[tuple[str, int]]:
         """(path, label) of all samples, as torchvision has them; a new list."""
-        return [(os.path.join(self.root, path), int(label)) for path, label in zip(self.paths, self.targets, strict=True)]
+        return [
+            (os.path.join(self.root, path), int(label)) for path, label in zip(self.paths, self.targets, strict=True)
+        ]
 
     def sample_path(self, index: int) -> str:
         return os.path.join(self.root, self.paths[index])

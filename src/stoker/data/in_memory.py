@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import default_collate
 
 from stoker.data.gather import TensorRows
 from stoker.data.sizes import sample_bytes
@@ -21,7 +22,8 @@ _PROBED = 32  # samples spread over the dataset, from which its size is estimate
 class InMemory(torch.utils.data.Dataset[Any]):
     """All samples of `dataset`, read once by `num_threads` threads. Samples that are tensors of one shape are stacked: the bulk path.
 
-    Samples are kept as they are when read, so random transforms would be frozen: put those behind it, not in front. Whoever gets
+    Samples are kept as they are when read, so random transforms would be frozen: put those behind it, not in front.
+    Whoever gets
     a sample gets a copy.
 
     Args:
@@ -38,14 +40,22 @@ class InMemory(torch.utils.data.Dataset[Any]):
     draws_randomness = False
 
     def __init__(
-        self, dataset: Any, *, limit_bytes: int, num_threads: int = 4, progress: Callable[[int, int], object] | None = None
+        self,
+        dataset: Any,
+        *,
+        limit_bytes: int,
+        num_threads: int = 4,
+        progress: Callable[[int, int], object] | None = None,
     ) -> None:
         if limit_bytes < 1 or num_threads < 1:
             raise ArgumentError(f"limit_bytes and num_threads must be at least 1; got {limit_bytes} and {num_threads}.")
         length = len(dataset)
         _refuse_what_cannot_fit(dataset, length, limit_bytes)
-        self._single, self._columns, self._samples = False, None, None
-        samples, total = [], 0
+        self._single = False
+        self._columns: list[TensorRows] | None = None
+        self._samples: list[Any] | None = None
+        samples: list[Any] = []
+        total = 0
         for sample in _read_all(dataset, length, num_threads):
             total += sample_bytes(sample)
             if total > limit_bytes:
@@ -66,13 +76,9 @@ class InMemory(torch.utils.data.Dataset[Any]):
             self._samples = samples
             return
         self._single = not isinstance(samples[0], tuple)
-        kinds = [type(value) for value in rows[0]]
-        self._numbers = [kind in (int, float, bool) for kind in kinds]
-        self._columns = [TensorRows(torch.stack([torch.as_tensor(row[c]) for row in rows])) for c in range(len(kinds))]
-        if any(kind is float for kind in kinds):
-            doubles = [c for c, kind in enumerate(kinds) if kind is float]
-            for c in doubles:
-                self._columns[c] = TensorRows(torch.tensor([row[c] for row in rows], dtype=torch.float64))
+        columns = list(zip(*rows, strict=True))
+        self._numbers = [type(column[0]) in (int, float, bool) for column in columns]
+        self._columns = [TensorRows(default_collate(list(column))) for column in columns]
         self.get_batch = self._get_batch
 
     def __len__(self) -> int:
@@ -97,7 +103,9 @@ class InMemory(torch.utils.data.Dataset[Any]):
 
 def _refuse_what_cannot_fit(dataset: Any, length: int, limit_bytes: int) -> None:
     if getattr(dataset, "draws_randomness", False):
-        raise ArgumentError("the dataset draws random numbers, which would be frozen by reading it once; hold its source, and map that.")
+        raise ArgumentError(
+            "the dataset draws random numbers, which would be frozen by reading it once; hold its source, and map that."
+        )
     probed = range(0, length, max(1, length // _PROBED)) if length > 4 * _PROBED else range(0)
     if not probed:
         return
@@ -121,7 +129,13 @@ def _read_all(dataset: Any, length: int, num_threads: int) -> Iterator[Any]:
 
 def _stackable(rows: list[tuple[Any, ...]]) -> bool:
     """Whether every column is numbers of one type, or tensors or arrays of one dtype and shape."""
-    return all(len({_signature(row[c]) if c < len(row) else None for row in rows}) == 1 and _signature(rows[0][c]) for c in range(len(rows[0]))) and len({len(row) for row in rows}) == 1
+    return (
+        all(
+            len({_signature(row[c]) if c < len(row) else None for row in rows}) == 1 and _signature(rows[0][c])
+            for c in range(len(rows[0]))
+        )
+        and len({len(row) for row in rows}) == 1
+    )
 
 
 def _signature(value: Any) -> Any:

@@ -10,7 +10,7 @@ from stoker.data.folder import ImageFolder
 from stoker.errors import DataError
 
 
-def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - it is stoker.open, as gzip.open is gzip's
+def open(path: str | os.PathLike[str]) -> Dataset:
     """The dataset at `path`: a folder of images (class folders or flat), a .npy file (memory-mapped), an .npz file.
 
     Raises:

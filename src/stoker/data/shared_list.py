@@ -1,8 +1,8 @@
 """A list of plain values in one buffer: held once, whoever reads it.
 
-A Python list of a million strings is a million objects, and reading one writes to its reference count. In worker processes that
-share memory copy-on-write, every epoch copies more of it (pytorch/pytorch#13246). Here the elements are bytes in an array, and an
-element becomes an object when it is asked for.
+A Python list of a million strings is a million objects, and reading one writes to its reference count. In worker
+processes that share memory copy-on-write, every epoch copies more of it (pytorch/pytorch#13246). Here the elements are
+bytes in an array, and an element becomes an object when it is asked for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def shareable(items: Any) -> bool:
     kinds = {*map(type, items)}
     if kinds <= _ATOMS:
         return True
-    return kinds - _ATOMS == {tuple} and all(_ATOMS.issuperset(map(type, item)) for item in items if type(item) is tuple)
+    return kinds - _ATOMS == {tuple} and all(
+        _ATOMS.issuperset(map(type, item)) for item in items if type(item) is tuple
+    )
 
 
 class SharedList(MutableSequence[Any]):

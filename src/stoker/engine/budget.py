@@ -12,7 +12,18 @@ _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
 
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
 
 
 def parse_bytes(size: int | str) -> int:
@@ -22,8 +33,14 @@ def parse_bytes(size: int | str) -> int:
         ArgumentError: the text is no size, or the size is not positive.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(size))
-    if match is None or match[2].upper() not in _UNITS or (num_bytes := int(float(match[1]) * _UNITS[match[2].upper()])) < 1:
-        raise ArgumentError(f"a size must be a positive number of bytes, or a text such as '512MB' or '2GiB'; got {size!r}.")
+    if (
+        match is None
+        or match[2].upper() not in _UNITS
+        or (num_bytes := int(float(match[1]) * _UNITS[match[2].upper()])) < 1
+    ):
+        raise ArgumentError(
+            f"a size must be a positive number of bytes, or a text such as '512MB' or '2GiB'; got {size!r}."
+        )
     return num_bytes
 
 

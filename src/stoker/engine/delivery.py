@@ -1,8 +1,8 @@
 """Delivery: cuts batches into tasks, keeps workers busy, and hands batches out in order.
 
-This is the one place that knows about order, back-pressure, failures and replays; executors only run tasks. All workers help the
-oldest unfinished batch first, because tasks are begun in the order in which they were submitted: one slow sample does not hold
-up a batch behind it, and the first batch arrives as soon as all workers together can make it.
+This is the one place that knows about order, back-pressure, failures and replays; executors only run tasks. All workers
+help the oldest unfinished batch first, because tasks are begun in the order in which they were submitted: one slow
+sample does not hold up a batch behind it, and the first batch arrives as soon as all workers together can make it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class Delivery:
     def begin(self, specs: Iterator[BatchSpec], epoch: int, step: int) -> None:
         """Delivers `specs` from now on, the first of which is (epoch, step), up to the end of that epoch.
 
-        Specs may go on into later epochs: their first batches are then made while the last ones of this epoch are used. When
+        Specs may go on into later epochs: their first batches are then made while the last ones of this epoch are used.
+        When
         the batch that is asked for is being made already, for that reason, nothing is begun anew.
         """
         self._epoch = epoch
@@ -123,7 +124,10 @@ class Delivery:
 
     def _fill(self) -> None:
         executor = self._executor
-        while len(self._pending) < self._prefetch and len(self._by_task) < _MAX_TASKS - _MAX_TASKS_PER_WORKER * executor.num_workers:
+        while (
+            len(self._pending) < self._prefetch
+            and len(self._by_task) < _MAX_TASKS - _MAX_TASKS_PER_WORKER * executor.num_workers
+        ):
             slot = executor.acquire_slot()
             if slot is None:
                 return
@@ -235,7 +239,8 @@ class Delivery:
         indices = list(batch.spec.indices[:4])
         return (
             f"DataLoader timed out after {self._limits.timeout_s:g} seconds: epoch {batch.spec.epoch}, batch {batch.spec.step} "
-            f"(samples {', '.join(map(str, indices))}{', …' if batch.spec.num_rows > 4 else ''}) is not finished. {self._executor.describe()}"
+            f"(samples {', '.join(map(str, indices))}{', …' if batch.spec.num_rows > 4 else ''}) is not finished. "
+            f"{self._executor.describe()}"
         )
 
 

@@ -31,7 +31,11 @@ def _order(plan: Plan, work: Work, num_steps: int | None) -> str:
         split = plan.split
         ranks = f", rank {split.rank} of {split.world_size}" if split.world_size > 1 else ""
         return f"{plan.order.name}, {len(plan.order):,} samples, {num_steps:,} batches of {split.batch_size}{ranks}"
-    return f"{type(plan.sampler).__name__}, obeyed as it is" if isinstance(plan, SamplerPlan) else "as the iterable dataset yields"
+    return (
+        f"{type(plan.sampler).__name__}, obeyed as it is"
+        if isinstance(plan, SamplerPlan)
+        else "as the iterable dataset yields"
+    )
 
 
 def _read(work: Work, fetcher: Fetcher) -> str:

@@ -112,8 +112,14 @@ class Fetcher:
         """
         if self.work.iterable:
             return self._next_of_stream(spec.epoch), []
+        skipped: list[Skipped] = []
         if self._get_batch is not None:
-            batch, skipped = self._get_batch(spec.indices if type(spec.indices) is np.ndarray else np.asarray(spec.indices, np.int64)), []
+            batch, skipped = (
+                self._get_batch(
+                    spec.indices if type(spec.indices) is np.ndarray else np.asarray(spec.indices, np.int64)
+                ),
+                [],
+            )
         else:
             samples, skipped = self._samples(spec)
             if not samples:
@@ -135,7 +141,8 @@ class Fetcher:
             return self._getitems([_plain(index) for index in spec.indices]), []
         if not self.work.on_error.skips and not spec.poisoned:
             return [sample for _, sample in self.rows(spec, 0, spec.num_rows)], []
-        samples, skipped = [], []
+        samples: list[Any] = []
+        skipped: list[Skipped] = []
         for row in range(spec.num_rows):
             samples += self._sample_or_replacement(spec, row, skipped)
         return samples, skipped

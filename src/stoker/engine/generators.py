@@ -1,7 +1,8 @@
 """Finds the private random generators inside a dataset and its transforms.
 
-Code that keeps a generator of its own (``self.rng = numpy.random.default_rng(0)``, Albumentations) would give other samples
-with other workers: each worker has a copy that advances on its own. Found generators are seeded per sample like the global ones.
+Code that keeps a generator of its own (``self.rng = numpy.random.default_rng(0)``, Albumentations) would give other
+samples with other workers: each worker has a copy that advances on its own. Found generators are seeded per sample like
+the global ones.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class _TorchGenerator:
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
         self.state = generator.get_state
-        self.restore = generator.set_state
+
+    def restore(self, state: Any) -> None:
+        self._generator.set_state(state)
 
     def seed(self, key: int) -> None:
         self._generator.manual_seed(key)
@@ -52,7 +55,8 @@ class _NumpyGenerator:
     """A ``numpy.random.Generator`` or ``RandomState``, through its bit generator."""
 
     def __init__(self, generator: np.random.Generator | np.random.RandomState) -> None:
-        self._bits: Any = generator.bit_generator if isinstance(generator, np.random.Generator) else generator._bit_generator  # type: ignore[attr-defined]
+        private: Any = generator
+        self._bits = private.bit_generator if isinstance(generator, np.random.Generator) else private._bit_generator
         self._legacy = generator if isinstance(generator, np.random.RandomState) else None
 
     def seed(self, key: int) -> None:
@@ -71,15 +75,16 @@ class _NumpyGenerator:
 def find_generators(roots: Iterable[Any]) -> list[PrivateGenerator]:
     """The generators reachable from `roots` through attributes, containers, closures, partials and referenced globals.
 
-    The three global generators are left out. The order is that of a breadth-first walk, so it is the same in every process.
+    The three global generators are left out. The order is that of a breadth-first walk, so it is the same in every
+    process.
     """
     found: list[PrivateGenerator] = []
     for value in _reachable(roots):
         if isinstance(value, np.random.Generator | np.random.RandomState):
-            if value is not np.random.mtrand._rand:  # type: ignore[attr-defined]
+            if value is not np.random.mtrand._rand:
                 found.append(_NumpyGenerator(value))
         elif isinstance(value, random.Random):
-            if value is not random._inst and not isinstance(value, random.SystemRandom):  # type: ignore[attr-defined]
+            if value is not random._inst and not isinstance(value, random.SystemRandom):
                 found.append(_PythonGenerator(value))
         elif isinstance(value, torch.Generator) and value is not torch.default_generator and value.device.type == "cpu":
             found.append(_TorchGenerator(value))
@@ -139,6 +144,8 @@ def _function_children(function: types.FunctionType) -> list[Any]:
             continue  # a cell that is not filled yet
     for name in function.__code__.co_names:
         value = function.__globals__.get(name)
-        if isinstance(value, np.random.Generator | np.random.RandomState | random.Random | torch.Generator | types.FunctionType):
+        if isinstance(
+            value, np.random.Generator | np.random.RandomState | random.Random | torch.Generator | types.FunctionType
+        ):
             children.append(value)
     return children

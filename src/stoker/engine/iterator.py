@@ -20,7 +20,15 @@ class LoaderIterator(Iterator[Any]):
     """The batches of one epoch. Ends its workers (or gives them back) at the end, at ``del``, and when it is left early."""
 
     def __init__(
-        self, crew: Crew, session: Session, specs: Iterator[BatchSpec], progress: Progress, meter: Meter, *, skip: int, pins: bool
+        self,
+        crew: Crew,
+        session: Session,
+        specs: Iterator[BatchSpec],
+        progress: Progress,
+        meter: Meter,
+        *,
+        skip: int,
+        pins: bool,
     ) -> None:
         self._crew = crew
         self._session: Session | None = session
@@ -80,6 +88,8 @@ def can_pin() -> bool:
     """Whether there is an accelerator to pin for; warns as torch does where there is none."""
     if torch.accelerator.is_available():
         return True
-    message = "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used."
+    message = (
+        "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used."
+    )
     warnings.warn(message, stacklevel=3)
     return False

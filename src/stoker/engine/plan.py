@@ -11,13 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from stoker.engine.progress import Progress
 from stoker.engine.protocol import BatchSpec
-from stoker.engine.seeding import seed_worker
 from stoker.engine.ranks import SharedSeed
+from stoker.engine.seeding import seed_worker
 from stoker.errors import ArgumentError
 from stoker.order.keys import derive
 from stoker.order.orders import Order, SequentialOrder, ShuffledOrder
@@ -25,7 +31,9 @@ from stoker.order.split import Split
 
 _BLOCK = 65_536  # positions asked of the order at once
 _FIRST_BLOCK = 1_024  # so that the first batch does not wait for a whole block
-_ROWS_PER_STEP = 1 << 20  # positions that a batch of a user's sampler takes up: its size is not known before it is drawn
+_ROWS_PER_STEP = (
+    1 << 20
+)  # positions that a batch of a user's sampler takes up: its size is not known before it is drawn
 _RANK_STRIDE = 1 << 50  # keeps the keys of ranks apart where each has a sampler of its own
 _SAMPLER_DOMAIN = 0x5A4D504C
 
@@ -115,8 +123,10 @@ class ElementSampler:
 class SamplerPlan:
     """Batches of a user's own sampler or batch sampler, which is obeyed as it is.
 
-    Where it has a state of its own (`state_dict`), the state after each batch is captured when the batch is drawn, because
-    prefetching runs ahead of the loop. Otherwise its randomness is seeded from (seed, epoch), and a resume counts batches.
+    Where it has a state of its own (`state_dict`), the state after each batch is captured when the batch is drawn,
+    because
+    prefetching runs ahead of the loop. Otherwise its randomness is seeded from (seed, epoch), and a resume counts
+    batches.
     """
 
     def __init__(self, sampler: Any, seed: int, rank: int) -> None:
@@ -147,7 +157,9 @@ class SamplerPlan:
                 yield BatchSpec(epoch, current, position, indices, sampler_state=captured)
             current, position = current + 1, position + _ROWS_PER_STEP
         if current < step:
-            raise ArgumentError(f"the sampler ended after {current} batches, but the state was taken after {step}; is it another sampler?")
+            raise ArgumentError(
+                f"the sampler ended after {current} batches, but the state was taken after {step}; is it another sampler?"
+            )
 
 
 class _Drawing:
@@ -192,7 +204,15 @@ class _Drawing:
             _set_global_states(outer)
 
 
-_DRAW_ONCE = (BatchSampler, ElementSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
+_DRAW_ONCE = (
+    BatchSampler,
+    ElementSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    DistributedSampler,
+)
 
 
 def _draws_once(sampler: Any) -> bool:

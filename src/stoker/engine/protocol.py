@@ -1,8 +1,8 @@
 """What the parts of the engine say to each other.
 
-`Loader` describes the `Work` once. For each batch the order makes a `BatchSpec`; delivery cuts it into `Task`s and submits
-them; an `Executor` runs tasks, in any order, on whatever it has, and hands back one `Result` for each. Executors only run tasks:
-ordering, back-pressure, failures and replays live in `stoker.engine.delivery` alone.
+`Loader` describes the `Work` once. For each batch the order makes a `BatchSpec`; delivery cuts it into `Task`s and
+submits them; an `Executor` runs tasks, in any order, on whatever it has, and hands back one `Result` for each.
+Executors only run tasks: ordering, back-pressure, failures and replays live in `stoker.engine.delivery` alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Work:
         batched: whether samples are put together into batches; False for ``batch_size=None``.
         stacks_rows: whether rows may be written straight into the batch (torch's own ``default_collate``).
         iterable: whether the dataset is iterable; then `batch_size` and `drop_last` cut its stream.
-        seed: the loader's seed. `reseed` is "sample" (every sample has its own randomness) or "worker" (torch's own seeding).
+        seed: the loader's seed. `reseed` is "sample" (every sample has its own randomness) or "worker" (torch's own
+            seeding).
         replace_from: how many samples a skipped one may be replaced from (training); None drops it (evaluation).
     """
 
@@ -52,8 +53,10 @@ class Work:
 class BatchSpec:
     """One batch to be made: the samples `indices`, whose first row stands at global `position` of `epoch`.
 
-    `indices` is an int64 array, or a list where a user's sampler yields something else; it has one element where batches are
-    not put together, and none for iterable datasets. `worker` is set where only that worker can make the batch (iterable datasets). `poisoned` holds rows
+    `indices` is an int64 array, or a list where a user's sampler yields something else; it has one element where
+    batches are
+    not put together, and none for iterable datasets. `worker` is set where only that worker can make the batch
+    (iterable datasets). `poisoned` holds rows
     that are known to kill their worker and are treated as failed samples.
     """
 

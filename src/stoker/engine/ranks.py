@@ -17,7 +17,9 @@ def current_rank() -> tuple[int, int]:
         return dist.get_rank(), dist.get_world_size()
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if not 0 <= rank < world_size:
-        raise ArgumentError(f"RANK must be in [0, WORLD_SIZE); the environment says RANK={rank}, WORLD_SIZE={world_size}.")
+        raise ArgumentError(
+            f"RANK must be in [0, WORLD_SIZE); the environment says RANK={rank}, WORLD_SIZE={world_size}."
+        )
     return rank, world_size
 
 

@@ -49,11 +49,17 @@ def read_state(value: dict[str, Any], plan: Plan, seed: int | None, dataset: dic
     """
     state = LoaderState.from_dict(value)
     if state.dataset != dataset:
-        raise StateError(f"the state is of another dataset: it was taken from {state.dataset}, and this loader has {dataset}.")
+        raise StateError(
+            f"the state is of another dataset: it was taken from {state.dataset}, and this loader has {dataset}."
+        )
     if seed is not None and state.seed != seed:
-        raise StateError(f"the state was taken with seed {state.seed}, and this loader was given seed {seed}; leave seed out, or give the same.")
+        raise StateError(
+            f"the state was taken with seed {state.seed}, and this loader was given seed {seed}; leave seed out, or give the same."
+        )
     if isinstance(plan, OrderPlan) != (state.order is not None):
-        taken, here = ("Stoker's own order", "a sampler") if state.order is not None else ("a sampler", "Stoker's own order")
+        taken, here = (
+            ("Stoker's own order", "a sampler") if state.order is not None else ("a sampler", "Stoker's own order")
+        )
         raise StateError(f"the state was taken from a loader with {taken}, and this loader has {here}.")
     if not isinstance(plan, OrderPlan):
         sampler_state = (state.sampler or {}).get("state")

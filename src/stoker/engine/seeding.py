@@ -1,8 +1,8 @@
 """Randomness of other people's code: every sample sees generators seeded from its own key.
 
-A sample's key is derived from (seed, epoch, global position), so a transform that draws from ``random``, ``numpy.random`` or
-``torch`` gives the same sample in any worker, at any time. Stoker's own operations read the key itself
-(`stoker.order.keys.current_key`) and need none of this.
+A sample's key is derived from (seed, epoch, global position), so a transform that draws from ``random``,
+``numpy.random`` or ``torch`` gives the same sample in any worker, at any time. Stoker's own operations read the key
+itself (`stoker.order.keys.current_key`) and need none of this.
 """
 
 from __future__ import annotations
@@ -84,5 +84,9 @@ def seed_worker(seed: int) -> None:
 
 def global_state_digest() -> tuple[Any, ...]:
     """A comparable picture of the three global generators, to see whether code drew from them."""
-    _, keys, position, *_ = np.random.get_state()
-    return random.getstate(), (keys.tobytes(), position), torch.default_generator.get_state().numpy().tobytes()
+    numpy_state: Any = np.random.get_state()
+    return (
+        random.getstate(),
+        (numpy_state[1].tobytes(), *numpy_state[2:]),
+        torch.default_generator.get_state().numpy().tobytes(),
+    )

@@ -1,6 +1,7 @@
 """Sessions: an executor at work for one loader, from the first batch to the last.
 
-A session outlives its epoch where the workers persist; else each epoch has its own, so that workers get the dataset as it is then.
+A session outlives its epoch where the workers persist; else each epoch has its own, so that workers get the dataset as
+it is then.
 """
 
 from __future__ import annotations
@@ -74,14 +75,20 @@ class Session:
             self.delivery = InlineDelivery(work)
             return
         threads = self.choice.name == "thread"
-        executor: Executor = ThreadExecutor(equipment.num_workers) if threads else ProcessExecutor(equipment.num_workers, equipment.context)
+        executor: Executor = (
+            ThreadExecutor(equipment.num_workers)
+            if threads
+            else ProcessExecutor(equipment.num_workers, equipment.context)
+        )
         try:
             executor.start(work, epoch, equipment.limits.prefetch)
         except BaseException:
             executor.close()
             raise
         self._executor = executor
-        self.delivery = Delivery(executor, equipment.limits, writes_rows=Fetcher(work).writes_rows, policy=work.on_error)
+        self.delivery = Delivery(
+            executor, equipment.limits, writes_rows=Fetcher(work).writes_rows, policy=work.on_error
+        )
 
     @property
     def is_here(self) -> bool:

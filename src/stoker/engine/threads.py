@@ -1,7 +1,7 @@
 """The thread executor: workers share the dataset and the process, and write rows into slots.
 
-Threads own no random generator: code that draws from the global ones, or keeps generators of its own, would draw from those of
-the training loop, in an order that nobody controls. Such code is refused.
+Threads own no random generator: code that draws from the global ones, or keeps generators of its own, would draw from
+those of the training loop, in an order that nobody controls. Such code is refused.
 """
 
 from __future__ import annotations

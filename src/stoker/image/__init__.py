@@ -1,7 +1,15 @@
 """Image operations as declarations, and the decoding that fuses them."""
 
 from stoker.image.decode import Box, EncodedImage
-from stoker.image.ops import CenterCrop, Normalize, RandomHorizontalFlip, RandomResizedCrop, RandomVerticalFlip, Resize, ToFloat
+from stoker.image.ops import (
+    CenterCrop,
+    Normalize,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomVerticalFlip,
+    Resize,
+    ToFloat,
+)
 from stoker.image.pipeline import Pipeline
 
 __all__ = [

@@ -71,7 +71,9 @@ class EncodedImage:
             with self._open() as image:
                 (width, height), orientation = image.size, self._orientation(image)
         if height * width > MAX_PIXELS:
-            raise self._error(f"{width}×{height} pixels exceed the limit of {MAX_PIXELS:,} (stoker.image.decode.MAX_PIXELS)")
+            raise self._error(
+                f"{width}×{height} pixels exceed the limit of {MAX_PIXELS:,} (stoker.image.decode.MAX_PIXELS)"
+            )
         return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
     def _orientation(self, image: Image.Image) -> int:
@@ -92,7 +94,8 @@ class EncodedImage:
         """The pixels of `box`, reduced by 8, 4, 2 or 1: the most that leaves at least `at_least` (height, width) of them.
 
         Returns:
-            uint8 [about box.height / r, about box.width / r, 3], a view of what was decoded, and r. With r of 1 the pixels are
+            uint8 [about box.height / r, about box.width / r, 3], a view of what was decoded, and r. With r of 1 the
+            pixels are
             those of a full decode, bit for bit.
         """
         _ = self.size  # refuses what is too large before anything is allocated
@@ -119,12 +122,18 @@ class EncodedImage:
             height = header.height
         arguments: dict[str, Any] = {}
         if reduction > 1:
-            arguments = {"min_height": -(-height // reduction), "min_width": -(-header.width // reduction), "min_factor": reduction}
+            arguments = {
+                "min_height": -(-height // reduction),
+                "min_width": -(-header.width // reduction),
+                "min_factor": reduction,
+            }
         try:
             # Not strict where decoding stops early: what follows the last row would be called extraneous.
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, strict=not stops, **arguments)
         except ValueError:
-            return self._decode_all()[:: reduction, :: reduction] if reduction == 1 else self._reduced_by_pillow(reduction)
+            return (
+                self._decode_all()[::reduction, ::reduction] if reduction == 1 else self._reduced_by_pillow(reduction)
+            )
         return pixels
 
     def _reduced_by_pillow(self, reduction: int) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """Reads the header of a JPEG: size, components, sampling, EXIF orientation, and where its height stands. Decodes nothing.
 
-ITU-T T.81 has the markers, CIPA DC-008 the orientation. Every byte is hostile: offsets are checked before they are followed.
+ITU-T T.81 has the markers, CIPA DC-008 the orientation. Every byte is hostile: offsets are checked before they are
+followed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Image operations, as declarations. Each says how a view changes; none touches pixels before it must.
 
-Parameters are drawn from a `KeyedRandom` under the sample's key, so an operation gives the same result wherever it runs.
+Parameters are drawn from a `KeyedRandom` under the sample's key, so an operation gives the same result wherever it
+runs.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class TensorOp(Protocol):
 class RandomResizedCrop:
     """A random rectangle of `scale` of the area and `ratio` of width to height, resized to `size`.
 
-    Drawn as in torchvision: up to ten tries of a uniform area and a log-uniform ratio, else the largest centred crop of an
+    Drawn as in torchvision: up to ten tries of a uniform area and a log-uniform ratio, else the largest centred crop of
+    an
     allowed ratio (Szegedy et al., Going deeper with convolutions, 2014).
     """
 
@@ -81,7 +83,9 @@ class Resize:
         self.size = size if isinstance(size, int) else _pair(size)
         _pair(size)
         if max_size is not None and (not isinstance(size, int) or max_size < size):
-            raise ArgumentError(f"max_size goes with a size that is one number, and is at least that; got size={size}, max_size={max_size}.")
+            raise ArgumentError(
+                f"max_size goes with a size that is one number, and is at least that; got size={size}, max_size={max_size}."
+            )
         self.max_size = max_size
         self.antialias = antialias
 
@@ -187,7 +191,9 @@ class Normalize:
 
     def apply_tensor(self, pixels: torch.Tensor) -> torch.Tensor:
         if pixels.shape[0] != len(self.mean):
-            raise TypeMismatchError(f"Normalize has {len(self.mean)} channels; got pixels of shape {tuple(pixels.shape)}.")
+            raise TypeMismatchError(
+                f"Normalize has {len(self.mean)} channels; got pixels of shape {tuple(pixels.shape)}."
+            )
         return (self._scale.apply_tensor(pixels) - self._mean).div_(self._std)
 
     def __repr__(self) -> str:
@@ -195,7 +201,7 @@ class Normalize:
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair: tuple[Any, ...] = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in pair):
         raise ArgumentError(f"size must be a number of pixels of at least 1, or (height, width); got {size!r}.")
     return pair

@@ -20,14 +20,19 @@ _LAYOUTS = ("chw", "hwc")
 class Pipeline:
     """Runs `ops` over an image. Takes Stoker's operations and any callable, torchvision's and Albumentations' objects too.
 
-    Geometry that comes first is fused into the decoding: only what a crop shows is decoded. A callable gets a PIL RGB image, as
-    torchvision's datasets hand it out (Albumentations' objects get ``image=`` an array [height, width, 3]); once one has made a
+    Geometry that comes first is fused into the decoding: only what a crop shows is decoded. A callable gets a PIL RGB
+    image, as
+    torchvision's datasets hand it out (Albumentations' objects get ``image=`` an array [height, width, 3]); once one
+    has made a
     tensor of it, the following ones get the tensor. Nothing is moved across a callable.
 
-    Calling it with an EncodedImage, the bytes of a file, a PIL image, an array [h, w, 3] or a tensor [3, h, w] gives a tensor of its
-    own: uint8 [3, h, w] (`layout` "chw") or [h, w, 3] ("hwc"), float only after `ToFloat`, `Normalize` or a callable that makes it so.
+    Calling it with an EncodedImage, the bytes of a file, a PIL image, an array [h, w, 3] or a tensor [3, h, w] gives a
+    tensor of its
+    own: uint8 [3, h, w] (`layout` "chw") or [h, w, 3] ("hwc"), float only after `ToFloat`, `Normalize` or a callable
+        that makes it so.
 
-    Deterministic: all parameters come from the sample's key inside a loader; outside of one a key is drawn from torch's global
+    Deterministic: all parameters come from the sample's key inside a loader; outside of one a key is drawn from torch's
+        global
     generator. Thread-safe where its callables are; pickles where they do.
     """
 
@@ -41,7 +46,9 @@ class Pipeline:
             if not callable(op) and not _is_own(op):
                 raise TypeMismatchError(f"an operation must be one of stoker.image's or a callable; got {op!r}.")
             if isinstance(op, type):
-                raise TypeMismatchError(f"an operation must be an object; got the class {op.__name__}. Write {op.__name__}(...).")
+                raise TypeMismatchError(
+                    f"an operation must be an object; got the class {op.__name__}. Write {op.__name__}(...)."
+                )
         self.ops = ops
         self.layout = layout
         self._steps = tuple(_step(op) for op in ops)
@@ -56,7 +63,8 @@ class Pipeline:
 
         Raises:
             ImageError: the image cannot be decoded.
-            TypeMismatchError: the image, or what a callable made of it, is of a type that the next operation cannot take.
+            TypeMismatchError: the image, or what a callable made of it, is of a type that the next operation cannot
+                take.
         """
         key = current_key()
         if key is None:
@@ -121,11 +129,15 @@ def _received(op: Any, value: Any) -> View | torch.Tensor:
     """What a callable returned: a tensor stays one, anything else is an image again."""
     if isinstance(value, torch.Tensor):
         if value.ndim != 3:
-            raise TypeMismatchError(f"{_name(op)} must return an image [channels, height, width]; got shape {tuple(value.shape)}.")
+            raise TypeMismatchError(
+                f"{_name(op)} must return an image [channels, height, width]; got shape {tuple(value.shape)}."
+            )
         return value
     if isinstance(value, Image.Image | np.ndarray):
         return View.of(value)
-    raise TypeMismatchError(f"{_name(op)} must return a PIL image, an array or a tensor; got {type(value).__qualname__}.")
+    raise TypeMismatchError(
+        f"{_name(op)} must return a PIL image, an array or a tensor; got {type(value).__qualname__}."
+    )
 
 
 def _tensor(value: View | torch.Tensor) -> torch.Tensor:

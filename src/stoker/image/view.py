@@ -1,6 +1,7 @@
 """A view of an image: what is to be seen of it, before any of it is decoded.
 
-Crop, resize and flip only change the view. Pixels are made when something needs them, and then no more of them than the view
+Crop, resize and flip only change the view. Pixels are made when something needs them, and then no more of them than the
+view
 shows: that is how the first crop of a pipeline is decoded alone.
 """
 
@@ -88,7 +89,10 @@ class View:
     def shares_memory(self, pixels: torch.Tensor) -> bool:
         """Whether `pixels` lie in the memory of this view's source, which is the caller's."""
         source = self.source
-        return isinstance(source, torch.Tensor) and source.untyped_storage().data_ptr() == pixels.untyped_storage().data_ptr()
+        return (
+            isinstance(source, torch.Tensor)
+            and source.untyped_storage().data_ptr() == pixels.untyped_storage().data_ptr()
+        )
 
     def pil(self) -> Image.Image:
         """What this view shows, as a PIL image."""

@@ -1,7 +1,8 @@
 """Keys: 64-bit numbers that decide everything random, derived from (seed, epoch, position) by integer arithmetic alone.
 
-The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014), a
-bijection on 64 bits. Every function here is pure but the pair `current_key` and `set_current_key`, which is thread-local.
+The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+2014), a bijection on 64 bits. Every function here is pure but the pair `current_key` and `set_current_key`, which is
+thread-local.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class KeyedRandom:
             raise ValueError(f"integers needs low < high; got low={low}, high={high}.")
         if span > _MASK:
             raise ValueError(f"integers draws from at most 2^64 values; got low={low}, high={high}.")
-        reject = (1 << 64) % span  # Lemire's multiplication (2019): the few values that would make some results likelier
+        reject = (
+            1 << 64
+        ) % span  # Lemire's multiplication (2019): the few values that would make some results likelier
         while True:
             product = self._next() * span
             if product & _MASK >= reject:

@@ -1,17 +1,19 @@
 """A keyed permutation: shuffling without memory.
 
-From 65,536 elements on it is a Feistel network (Luby and Rackoff 1988) over the smallest number of bits that holds them, with cycle
-walking (Black and Rogaway 2002): a result beyond the end is put in again until it lies inside, which takes less than two steps on
-average because the bits hold less than twice the length. Any element can be had at any time, in the same few nanoseconds. The
-number of bits is an integer's `bit_length`: a float logarithm is wrong next to powers of two.
+From 65,536 elements on it is a Feistel network (Luby and Rackoff 1988) over the smallest number of bits that holds
+them, with cycle
+walking (Black and Rogaway 2002): a result beyond the end is put in again until it lies inside, which takes less than
+two steps on average because the bits hold less than twice the length. Any element can be had at any time, in the same
+few nanoseconds. The number of bits is an integer's `bit_length`: a float logarithm is wrong next to powers of two.
 
-Below that a small network would be measurably non-uniform, and a table is cheap: the elements in the order of their keyed
-64-bit values, which is a uniform shuffle.
+Below that a small network would be measurably non-uniform, and a table is cheap: the elements in the order of their
+keyed 64-bit values, which is a uniform shuffle.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,10 @@ def _table(length: int, key: int) -> NDArray[np.int64]:
     return table
 
 
+_Words = Any
+"""An array of uint32 where the bits fit, else of uint64."""
+
+
 class _Network:
     """The Feistel network with cycle walking. Two halves of the bits take turns in changing each other."""
 
@@ -69,7 +75,7 @@ class _Network:
         self._multipliers = (0x85EBCA6B, 0xC2B2AE35) if bits <= 32 else (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)
 
     def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        values = self._permute(positions.astype(self._word))
+        values: _Words = self._permute(positions.astype(self._word))
         outside = values >= self._word(self._length)
         if outside.any():
             walking = np.flatnonzero(outside)
@@ -79,9 +85,10 @@ class _Network:
                 flat[walking] = moved
                 walking = walking[moved >= self._word(self._length)]
             values = flat.reshape(values.shape)
-        return values.astype(np.int64)
+        image: NDArray[np.int64] = values.astype(np.int64)
+        return image
 
-    def _permute(self, values: NDArray[np.uint32] | NDArray[np.uint64]) -> NDArray[np.uint32] | NDArray[np.uint64]:
+    def _permute(self, values: _Words) -> _Words:
         """One pass over all bits; a new array."""
         word = self._word
         low = values & word((1 << self._low_bits) - 1)
@@ -98,7 +105,7 @@ class _Network:
         high |= low
         return high
 
-    def _round(self, half: NDArray[np.integer], key: np.integer, bits: int, out: NDArray[np.integer]) -> None:
+    def _round(self, half: _Words, key: _Words, bits: int, out: _Words) -> None:
         """The round function: `bits` well-mixed bits of (half, key). Two multiplications, as in MurmurHash3's finaliser."""
         word = self._word
         width = 32 if word is np.uint32 else 64

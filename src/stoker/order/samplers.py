@@ -76,4 +76,6 @@ def order_sampler(data_source: Any, order: Order, split: Split, shuffle: bool) -
     """The sampler that a loader of `order` shows: Distributed with several ranks, else Random or Sequential."""
     if split.world_size > 1:
         return OrderDistributedSampler(data_source, order, split, shuffle=shuffle)
-    return OrderRandomSampler(data_source, order, split) if shuffle else OrderSequentialSampler(data_source, order, split)
+    return (
+        OrderRandomSampler(data_source, order, split) if shuffle else OrderSequentialSampler(data_source, order, split)
+    )

@@ -1,7 +1,7 @@
 """Split: from global positions to (rank, step, row). Every rank takes the same number of steps, always.
 
-The global batch of step s is positions ``[s·B·W, (s+1)·B·W)``, and rank r takes rows ``[r·B, (r+1)·B)`` of it, so at one global batch
-size the sequence of global batches does not depend on the number of ranks W.
+The global batch of step s is positions ``[s·B·W, (s+1)·B·W)``, and rank r takes rows ``[r·B, (r+1)·B)`` of it, so at
+one global batch size the sequence of global batches does not depend on the number of ranks W.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Rows:
 class Split:
     """Cuts `length` positions into steps of `batch_size` rows on each of `world_size` ranks. Every answer is O(1) arithmetic.
 
-    A last global batch of R rows is cut evenly: rank r gets ``[R·r // W, R·(r+1) // W)`` of it. With `drop_last` it is left out. Where R is
+    A last global batch of R rows is cut evenly: rank r gets ``[R·r // W, R·(r+1) // W)`` of it. With `drop_last` it is
+    left out. Where R is
     less than W, some ranks have no row: `tail` "drop" leaves that step out on all ranks, "pad" repeats a row on those.
     """
 
@@ -90,13 +91,15 @@ class Split:
             StateError: a step of this size would begin in the middle of one that was taken.
         """
         if not 0 <= samples <= self.length:
-            raise StateError(f"a state must have consumed between 0 and {self.length} samples of the epoch; it says {samples}.")
+            raise StateError(
+                f"a state must have consumed between 0 and {self.length} samples of the epoch; it says {samples}."
+            )
         step, rest = divmod(samples, self.global_batch_size)
         if samples == self.length or step >= self.num_steps:
             return self.num_steps
         if rest:
             raise StateError(
                 f"the state was taken after {samples} samples, which is no multiple of this loader's global batch size, "
-                f"{self.global_batch_size} ({self.batch_size} on each of {self.world_size} ranks). Resume with a batch size that divides it."
+                f"{self.global_batch_size} ({self.batch_size} on each of {self.world_size} ranks). Resume with one that divides it."
             )
         return step

@@ -1,7 +1,7 @@
 """The executor test kit: what every executor has to do. Subclass `ExecutorTests` in a test module, and pytest runs it.
 
-    class TestMyExecutor(ExecutorTests):
-        arguments = {"executor": "process", "num_workers": 2}
+class TestMyExecutor(ExecutorTests):
+    arguments = {"executor": "process", "num_workers": 2}
 """
 
 from __future__ import annotations
@@ -56,13 +56,16 @@ class ExecutorTests:
         if self.owns_generators:
             self.assert_agrees(Noisy(50), epochs=2, batch_size=8, shuffle=True)
         else:
-            with pytest.raises(ValueError, match="draws from random, numpy.random or torch"):
+            with pytest.raises(ValueError, match=r"draws from random, numpy\.random or torch"):
                 next(iter(self.make(Noisy(50), batch_size=8)))
 
     @pytest.mark.parametrize("persistent_workers", [False, True])
     def test_persistence_changes_nothing(self, persistent_workers: bool) -> None:
         extra = {} if self.arguments.get("executor") == "inline" else {"persistent_workers": persistent_workers}
-        ours, theirs = self.make(Counting(30), batch_size=4, shuffle=True, **extra), self.reference(Counting(30), batch_size=4, shuffle=True)
+        ours, theirs = (
+            self.make(Counting(30), batch_size=4, shuffle=True, **extra),
+            self.reference(Counting(30), batch_size=4, shuffle=True),
+        )
         for _ in range(4):
             assert epoch_hashes(ours) == epoch_hashes(theirs)
 
@@ -96,7 +99,10 @@ class ExecutorTests:
         self.assert_agrees(Counting(20), batch_sampler=[[1], [2, 3], [4, 5, 6], []][:3])
 
     def test_left_early_the_next_epoch_is_whole(self) -> None:
-        ours, theirs = self.make(Counting(60), batch_size=4, shuffle=True), self.reference(Counting(60), batch_size=4, shuffle=True)
+        ours, theirs = (
+            self.make(Counting(60), batch_size=4, shuffle=True),
+            self.reference(Counting(60), batch_size=4, shuffle=True),
+        )
         for loader in (ours, theirs):
             for step, _ in enumerate(loader):
                 if step == 2:

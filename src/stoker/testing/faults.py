@@ -14,11 +14,18 @@ from torch.utils.data import Dataset
 class KillsWorker(Dataset[Any]):
     """`dataset`, except that the process that loads one of `indices` dies of `signal_number`, the first `times` times for each.
 
-    How often a sample has killed is kept in `folder`, because the process that could count is gone. The loop's own process is never killed.
+    How often a sample has killed is kept in `folder`, because the process that could count is gone. The loop's own
+    process is never killed.
     """
 
     def __init__(
-        self, dataset: Any, indices: Container[int], folder: str | os.PathLike[str], *, times: int = 1, signal_number: int = signal.SIGKILL
+        self,
+        dataset: Any,
+        indices: Container[int],
+        folder: str | os.PathLike[str],
+        *,
+        times: int = 1,
+        signal_number: int = signal.SIGKILL,
     ) -> None:
         self.dataset = dataset
         self.indices = indices

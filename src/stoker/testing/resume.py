@@ -10,7 +10,9 @@ from typing import Any
 from stoker.testing.hashes import epoch_hashes
 
 
-def assert_resumes_at_every_batch(make: Callable[[], Any], resumers: Sequence[Callable[[], Any]] = (), epochs: int = 2) -> None:
+def assert_resumes_at_every_batch(
+    make: Callable[[], Any], resumers: Sequence[Callable[[], Any]] = (), epochs: int = 2
+) -> None:
     """Stops a loader at every single batch of `epochs` epochs; each time another loader takes the state, as JSON, and goes on.
 
     What is compared is the sequence of batches that remain, up to the end of the last epoch, by hash.
@@ -51,8 +53,10 @@ def _difference(found: list[list[str]], wanted: list[list[str]]) -> str:
     lengths = [len(hashes) for hashes in found], [len(hashes) for hashes in wanted]
     if lengths[0] != lengths[1]:
         return f"{lengths[0]} batches are left in each epoch, not {lengths[1]}"
-    flat = [(a, b) for found_epoch, wanted_epoch in zip(found, wanted, strict=True) for a, b in zip(found_epoch, wanted_epoch, strict=True)]
+    flat = [
+        (a, b)
+        for found_epoch, wanted_epoch in zip(found, wanted, strict=True)
+        for a, b in zip(found_epoch, wanted_epoch, strict=True)
+    ]
     first = next(number for number, (a, b) in enumerate(flat) if a != b)
     return f"batch {first} after that differs"
-
-

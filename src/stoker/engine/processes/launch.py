@@ -21,7 +21,12 @@ from stoker.engine.protocol import Work
 from stoker.errors import WorkerError
 
 _MAX_MESSAGE_BYTES = 60_000
-_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from stoker.engine.processes.zygote import serve_root; serve_root(int(sys.argv[1]))"
+_CODE = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+from stoker.engine.processes.zygote import serve_root
+serve_root(int(sys.argv[1]))
+"""
 _SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -86,10 +91,12 @@ class ZygoteLauncher:
         self._control.setblocking(False)
 
     def wait_fds(self) -> list[int]:
+        assert self._control is not None
         return [self._control.fileno()]
 
     def deaths(self) -> list[Death]:
-        deaths = []
+        assert self._control is not None
+        deaths: list[Death] = []
         while True:
             try:
                 message = self._control.recv(_MAX_MESSAGE_BYTES)
@@ -101,10 +108,13 @@ class ZygoteLauncher:
                 raise WorkerError("the process that starts workers has ended; was it killed? Its output stands above.")
             report = json.loads(message)
             if "failed" in report:
-                raise WorkerError(f"the workers could not be started. In the process that starts them:\n{report['failed']}")
+                raise WorkerError(
+                    f"the workers could not be started. In the process that starts them:\n{report['failed']}"
+                )
             deaths.append(Death(report["died"], report["pid"], report["exitcode"]))
 
     def respawn(self, number: int) -> None:
+        assert self._control is not None
         self._control.send(json.dumps({"respawn": number}).encode())
 
     def close(self) -> None:
@@ -259,4 +269,3 @@ def _forget_root() -> None:
 
 atexit.register(shutdown)
 os.register_at_fork(after_in_child=_forget_root)
-

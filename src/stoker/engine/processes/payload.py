@@ -1,8 +1,9 @@
 """The payload: the dataset and the code of a loader, on its way to the workers.
 
-It is pickled once (by cloudpickle, so that lambdas and the classes of a script travel by value) into an anonymous file. Large
-arrays and tensors stand beside the pickle and are mapped by all workers copy-on-write; memory maps travel by path; long lists of
-strings and numbers become a `SharedList`, whose elements have no reference counts for a worker to write to.
+It is pickled once (by cloudpickle, so that lambdas and the classes of a script travel by value) into an anonymous file.
+Large arrays and tensors stand beside the pickle and are mapped by all workers copy-on-write; memory maps travel by
+path; long lists of strings and numbers become a `SharedList`, whose elements have no reference counts for a worker to
+write to.
 """
 
 from __future__ import annotations
@@ -187,7 +188,9 @@ def _culprit(value: Any, path: str, depth: int = 0) -> tuple[str, Any, str] | No
         return None
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-    children: Iterable[tuple[str, Any]] = [(f"{path}.{name}", child) for name, child in getattr(value, "__dict__", {}).items()]
+    children: Iterable[tuple[str, Any]] = [
+        (f"{path}.{name}", child) for name, child in getattr(value, "__dict__", {}).items()
+    ]
     if isinstance(value, dict):
         children = [(f"{path}[{key!r}]", child) for key, child in value.items()]
     elif isinstance(value, list | tuple):

@@ -21,8 +21,16 @@ from stoker.batch.slots import SMALL_BYTES
 from stoker.engine.budget import available_memory_bytes
 from stoker.engine.failures import RemoteError, Skipped
 from stoker.engine.processes.launch import ContextLauncher, Death, Launch, Launcher, ZygoteLauncher
-from stoker.engine.processes.wire import CLAIM, MAX_OUTSTANDING_TASKS, RECORD, ROW, SlotHeader, TaskRecord, control_words
-from stoker.engine.protocol import BatchSpec, Kind, Result, Task, Work
+from stoker.engine.processes.wire import (
+    CLAIM,
+    MAX_OUTSTANDING_TASKS,
+    RECORD,
+    ROW,
+    SlotHeader,
+    TaskRecord,
+    control_words,
+)
+from stoker.engine.protocol import Kind, Result, Task, Work
 from stoker.engine.slotted import LENT_SLOTS, SlottedExecutor
 from stoker.errors import WorkerError
 
@@ -164,7 +172,11 @@ class ProcessExecutor(SlottedExecutor):
         if task is None:
             return f"Worker {number} is idle."
         known = 0 <= row < task.spec.num_rows
-        return f"Worker {number} is on sample {task.spec.indices[row]}." if known else f"Worker {number} is on batch {task.spec.step}."
+        return (
+            f"Worker {number} is on sample {task.spec.indices[row]}."
+            if known
+            else f"Worker {number} is on batch {task.spec.step}."
+        )
 
     def close(self) -> None:
         self._finalizer()
@@ -187,7 +199,9 @@ class ProcessExecutor(SlottedExecutor):
         row = int(self._words[death.number, ROW])
         self._words[death.number] = -1
         if claimed is None and self._deaths_since_result > _MAX_IDLE_DEATHS:
-            raise WorkerError(f"{_obituary(death)} while it started, and so did those before it. Its output stands above.")
+            raise WorkerError(
+                f"{_obituary(death)} while it started, and so did those before it. Its output stands above."
+            )
         self._launcher.respawn(death.number)
         if claimed is not None:
             self._replay(claimed, row, death)

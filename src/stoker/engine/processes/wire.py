@@ -88,13 +88,16 @@ class SlotHeader:
 
     def data_offset(self) -> int:
         """Where the batch begins in the slot."""
+        num_rows: int
+        blob_bytes: int
         _, _, _, num_rows, blob_bytes, _ = _HEAD.unpack_from(self._head)
         return _INDICES_AT + -(-(blob_bytes or 8 * num_rows) // PAGE_BYTES) * PAGE_BYTES
 
     def write_layout(self, layout: Layout) -> bool:
         """Publishes the layout of the rows; False when it is too long to be published.
 
-        Workers that fill one batch all write the same bytes, or the loop sees from their results that they do not agree.
+        Workers that fill one batch all write the same bytes, or the loop sees from their results that they do not
+        agree.
         """
         data = layout.data
         if len(data) > _MAX_LAYOUT_BYTES:
@@ -121,4 +124,5 @@ def control_words(arena: Arena, num_workers: int) -> NDArray[np.int64]:
 
 
 def write_record(fd: int, *words: int) -> None:
+    """Writes one record, whole: it is shorter than a pipe's atomic unit."""
     os.write(fd, RECORD.pack(*words))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any
 
@@ -30,10 +31,8 @@ def run_worker(number: int, work: Work, base_seed: int, arena: Arena, task_fd: i
     words = control_words(arena, work.num_workers)[number]
     words[:] = -1
     worker = _Worker(number, work, arena, words)
-    try:
+    with suppress(BrokenPipeError):  # the loop is gone, or has closed: nobody wants this result
         _serve(worker, words, task_fd, result_fd)
-    except BrokenPipeError:
-        pass  # the loop is gone, or has closed: nobody wants this result
 
 
 def _serve(worker: _Worker, words: NDArray[np.int64], task_fd: int, result_fd: int) -> None:
@@ -48,10 +47,14 @@ def _serve(worker: _Worker, words: NDArray[np.int64], task_fd: int, result_fd: i
 
 def _become_worker(number: int, work: Work, base_seed: int) -> None:
     """What torch does at the start of a worker, as far as user code can see it."""
-    signal.signal(signal.SIGINT, _ignore)  # Ctrl-C is the loop's; a handler, so that programs started here get the default
+    signal.signal(
+        signal.SIGINT, _ignore
+    )  # Ctrl-C is the loop's; a handler, so that programs started here get the default
     torch.set_num_threads(1)
     seed_worker(base_seed + number)
-    info = torch_worker.WorkerInfo(id=number, num_workers=work.num_workers, seed=base_seed + number, dataset=work.dataset)
+    info = torch_worker.WorkerInfo(
+        id=number, num_workers=work.num_workers, seed=base_seed + number, dataset=work.dataset
+    )
     torch_worker._worker_info = info
     torch_collate.default_collate_fn_map[torch.Tensor] = _stack
 
@@ -63,7 +66,7 @@ def _ignore(*_: object) -> None:
 def _stack(batch: Any, *, collate_fn_map: Any = None) -> torch.Tensor:
     """torch's own collate of tensors, except that it takes no shared memory of its own: ours is filled from it."""
     if batch[0].is_nested or batch[0].layout is not torch.strided:
-        return torch_collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)  # raises torch's own error
+        torch_collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)  # raises torch's own error
     return torch.stack(batch, 0)
 
 

@@ -1,11 +1,11 @@
 """Zygotes: processes of our own from which workers are forked, so that the loop's process, with its threads and locks, never is.
 
-There are two kinds. The *root zygote* imports torch once, and stays single-threaded. For each set of workers it forks a *loader
-zygote*, which unpickles the dataset once and forks the workers, so that the dataset exists once, copy-on-write; it stays to tell of
-workers that died, and to fork others in their place.
+There are two kinds. The *root zygote* imports torch once, and stays single-threaded. For each set of workers it forks a
+*loader zygote*, which unpickles the dataset once and forks the workers, so that the dataset exists once, copy-on-write;
+it stays to tell of workers that died, and to fork others in their place.
 
-Nobody outlives the loop's process. Zygotes end when their socket to it is closed, by whatever closes it. Workers end with
-their zygote (PR_SET_PDEATHSIG: their parent's only thread forked them, so the signal means what it says).
+Nobody outlives the loop's process. Zygotes end when their socket to it is closed, by whatever closes it. Workers end
+with their zygote (PR_SET_PDEATHSIG: their parent's only thread forked them, so the signal means what it says).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from typing import NoReturn
 
 from stoker.batch.slots import Arena
@@ -59,10 +60,8 @@ def _serve_loader(message: dict[str, int], fds: list[int]) -> NoReturn:
         _LoaderZygote(control, message, fds).serve()
     except BaseException:
         report = json.dumps({"failed": traceback.format_exc()[-MAX_MESSAGE_BYTES // 2 :]})
-        try:
+        with suppress(OSError):  # perhaps nobody is left to be told
             control.send(report.encode())
-        except OSError:
-            pass  # nobody is left to be told
     os._exit(0)
 
 
