@@ -262,7 +262,7 @@ def test_long_lists_travel_as_shared_lists() -> None:
     dataset = Names(8)
     dataset.items = names  # type: ignore[assignment]
     kinds, first, last = next(iter(processes(dataset, batch_size=2)))
-    assert (kinds[0], first, last[0]) == ("SharedList", ["file 0", "file 1"], "file 19999")
+    assert (kinds[0], list(first), last[0]) == ("SharedList", ["file 0", "file 1"], "file 19999")
 
 
 # The loop's process

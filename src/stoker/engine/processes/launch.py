@@ -220,6 +220,7 @@ class RootZygote:
                 [sys.executable, *_interpreter_flags(), "-c", _CODE, str(theirs.fileno()), json.dumps(sys.path)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the loop's process
                 env={**os.environ, **_SINGLE_THREADED},
             )
 
