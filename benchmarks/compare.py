@@ -19,7 +19,11 @@ import torch
 
 @dataclass
 class Contender:
-    """One of the things compared. `epoch()` gives an iterable of batches; `unit` batches are drawn from it per round."""
+    """One of the things compared. `epoch()` gives an iterable, of which `batches` batches are taken per round.
+
+    Take a whole epoch where batches take long to make: what a loader still has in its workers when a round ends early is
+    made while the other one is measured.
+    """
 
     name: str
     epoch: Callable[[], Iterable[Any]]
@@ -36,8 +40,8 @@ def single_threaded() -> None:
     torch.set_num_threads(1)
 
 
-def run_round(contender: Contender, consume: Callable[[Any], object] | None = None) -> float:
-    """One round; returns batches per second from the first batch on, or over all of it where there is only one."""
+def run_round(contender: Contender, consume: Callable[[Any], object] | None, from_start: bool) -> float:
+    """One round; returns batches per second, counted from the first batch on, or from the start."""
     cpu_before, started = _cpu_seconds(), perf_counter()
     count, first = 0, 0.0
     iterator = iter(contender.epoch())
@@ -55,14 +59,21 @@ def run_round(contender: Contender, consume: Callable[[Any], object] | None = No
     del iterator
     contender.first_batch_s.append(first - started)
     contender.cpu_s.append(_cpu_seconds() - cpu_before)
-    return (count - 1) / (ended - first) if count > 1 else 1 / (ended - started)
+    return count / (ended - started) if from_start else (count - 1) / (ended - first)
 
 
-def alternate(ours: Contender, theirs: Contender, rounds: int, consume: Callable[[Any], object] | None = None) -> float:
+def alternate(
+    ours: Contender,
+    theirs: Contender,
+    rounds: int,
+    consume: Callable[[Any], object] | None = None,
+    *,
+    from_start: bool = False,
+) -> float:
     """Runs both in turn, after a round each to warm up; prints the figures and returns ours / theirs."""
     for number in range(rounds + 1):
         for contender in (theirs, ours):
-            rate = run_round(contender, consume)
+            rate = run_round(contender, consume, from_start)
             if number:
                 contender.rates.append(rate)
     return statistics.median(ours.rates) / statistics.median(theirs.rates)

@@ -32,26 +32,17 @@ class HotRow(Dataset[torch.Tensor]):
         return self.row
 
 
-class Rows(Dataset[Any]):
-    """Rows of arrays in memory."""
+class Rows(Dataset[torch.Tensor]):
+    """Rows of a tensor in memory."""
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> None:
-        self.images = images
-        self.labels = labels
+    def __init__(self, rows: torch.Tensor) -> None:
+        self.rows = rows
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.rows)
 
-
-class ImageRows(Rows):
     def __getitem__(self, index: int) -> torch.Tensor:
-        return self.images[index]
-
-
-class LabelledRows(Rows):
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        assert_labels = self.labels
-        return self.images[index], assert_labels[index]  # type: ignore[index]
+        return self.rows[index]
 
 
 def compare(
@@ -97,13 +88,13 @@ def main() -> None:
     torch.multiprocessing.set_sharing_strategy("file_descriptor")
     rounds, scale = arguments.rounds, arguments.scale
     batches = max(4, int(400 * scale))
-    compare("64 × uint8 3×224×224, one hot row", HotRow(64 * (batches + 8)), batches, rounds, 8)
-    distinct = ImageRows(torch.randint(0, 255, (2048, 3, 224, 224), dtype=torch.uint8))
+    compare("64 × uint8 3×224×224, one hot row", HotRow(64 * batches), batches, rounds, 8)
+    distinct = Rows(torch.randint(0, 255, (2048, 3, 224, 224), dtype=torch.uint8))
     compare("the same, distinct rows of 300 MB", distinct, min(batches, 32), rounds, 4)
     compare("the same, every batch kept", distinct, min(batches, 32), rounds, 2, keep=True)
     count = max(2000, int(200_000 * scale))
-    small = LabelledRows(torch.randn(count, 100), torch.arange(count))
-    compare("64 × float32[100] and a label", small, count // 64, rounds, 10)
+    small = Rows(torch.randn(count, 100))
+    compare("64 × float32[100]", small, count // 64, rounds, 10)
     compare("the same, torch without workers", small, count // 64, rounds, 1, torch_workers=0)
 
 
