@@ -268,14 +268,13 @@ def test_long_lists_travel_as_shared_lists() -> None:
 # The loop's process
 
 
-def run_script(text: str, *, timeout: float = 60, **arguments: Any) -> subprocess.CompletedProcess[str]:
+def run_script(text: str, *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(text)],
+        [sys.executable, "-c", textwrap.dedent(text), str(folder)],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=60,
         check=False,
-        **arguments,
     )
 
 
@@ -309,6 +308,25 @@ def test_an_iterator_held_at_exit_delays_nothing() -> None:
         atexit.register(lambda: print("ending", flush=True))
     """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ending\n", "")
+
+
+def test_threads_at_work_at_exit_end_in_order(tmp_path: Path) -> None:
+    done = run_script(
+        """
+        import sys, numpy as np, stoker
+        from PIL import Image
+        from stoker.image import Pipeline, RandomResizedCrop
+        for number in range(64):
+            noise = np.random.default_rng(number).integers(0, 255, (400, 400, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(f"{sys.argv[1]}/{number}.jpg", quality=95)
+        dataset = stoker.open(sys.argv[1]).map(image=Pipeline(RandomResizedCrop(200)))
+        it = iter(stoker.Loader(dataset, batch_size=32, num_workers=2, executor="thread", persistent_workers=True))
+        next(it)
+        print("leaving", flush=True)
+        """,
+        folder=tmp_path,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "leaving\n", "")
 
 
 def test_workers_end_with_a_killed_loop() -> None:

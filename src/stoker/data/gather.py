@@ -36,7 +36,9 @@ class TensorRows:
         if len(indices) != rows:
             like = tensor.new_empty((len(indices), *self._row_shape))
             self._template = len(indices), like
-        target = torch.empty_like(like)  # a microsecond less than to say shape and dtype anew, of the 14 of a small batch
+        target = torch.empty_like(
+            like
+        )  # a microsecond less than to say shape and dtype anew, of the 14 of a small batch
         gather_rows(tensor.data_ptr(), self._num_rows, self._row_bytes, indices, target.data_ptr())
         return target
 

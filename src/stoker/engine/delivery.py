@@ -20,6 +20,10 @@ _TASK_NS = 4_000_000  # of work per task: long beside the 20 µs that a task cos
 _MAX_TASKS = 1024  # outstanding at once; see engine.processes.wire.MAX_OUTSTANDING_TASKS
 _MAX_TASKS_PER_WORKER = 4  # that one batch is cut into
 
+DEEP_PREFETCH = 16
+"""Batches ahead where they are made in less than a millisecond: with fewer, workers fall asleep between them."""
+_QUICK_NS, _SMALL_BYTES = 1_000_000, 1 << 20
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -70,6 +74,7 @@ class Delivery:
         self._row_ns = 0.0  # moving average of the time that one row takes
         self._prefetch = limits.prefetch if limits.memory_bytes is None else min(2, limits.prefetch)
         self._batch_bytes = 0
+        self._affordable = self._prefetch
         self._exhausted: set[int | None] = set()
 
     def begin(self, specs: Iterator[BatchSpec], epoch: int, step: int) -> None:
@@ -123,6 +128,14 @@ class Delivery:
     # Filling
 
     def _fill(self) -> None:
+        if len(self._pending) > self._prefetch // 2 and self._prefetch > self._limits.prefetch:
+            return  # many small batches: they are submitted together, so that workers are woken once for all
+        tasks: list[Task] = []
+        self._add_batches(tasks)
+        if tasks:
+            self._executor.submit(tasks)
+
+    def _add_batches(self, tasks: list[Task]) -> None:
         executor = self._executor
         while (
             len(self._pending) < self._prefetch
@@ -137,7 +150,7 @@ class Delivery:
                 return
             batch = _Batch(spec, slot)
             self._pending.append(batch)
-            self._submit(batch)
+            tasks += self._cut(batch)
 
     def _next_spec(self) -> BatchSpec | None:
         """The next batch to be made, past those of workers whose stream has ended; None at the end."""
@@ -148,14 +161,13 @@ class Delivery:
             spec = next(self._specs, None)
         return spec
 
-    def _submit(self, batch: _Batch) -> None:
+    def _cut(self, batch: _Batch) -> list[Task]:
         num_rows = batch.spec.num_rows
         if not self._writes_rows or num_rows == 0 or batch.spec.poisoned:
-            self._submit_task(batch, 0, num_rows, whole=True)
-            return
+            return [self._task(batch, 0, num_rows, whole=True)]
         rows = self._rows_per_task(num_rows)
-        for start in range(0, num_rows, rows):
-            self._submit_task(batch, start, min(start + rows, num_rows), whole=False)
+        starts = range(0, num_rows, rows)
+        return [self._task(batch, start, min(start + rows, num_rows), whole=False) for start in starts]
 
     def _rows_per_task(self, num_rows: int) -> int:
         """As many rows as take a few milliseconds; before anything is known, so many that all workers get some."""
@@ -163,12 +175,12 @@ class Delivery:
         fewest = -(-num_rows // pieces)
         return min(num_rows, max(fewest, int(_TASK_NS / self._row_ns))) if self._row_ns else fewest
 
-    def _submit_task(self, batch: _Batch, start: int, stop: int, *, whole: bool) -> None:
+    def _task(self, batch: _Batch, start: int, stop: int, *, whole: bool) -> Task:
         task = Task(self._next_task, batch.spec, batch.slot, start, stop, whole)
         self._next_task += 1
         self._by_task[task.id] = batch, stop - start
         batch.outstanding += 1
-        self._executor.submit(task)
+        return task
 
     # Results
 
@@ -207,7 +219,7 @@ class Delivery:
         batch.result = result
         if batch.misfit and not batch.outstanding:  # nobody writes to the slot now: make the batch as one value
             batch.misfit, batch.result = False, None
-            self._submit_task(batch, 0, batch.spec.num_rows, whole=True)
+            self._executor.submit([self._task(batch, 0, batch.spec.num_rows, whole=True)])
 
     def _learn(self, batch: _Batch, result: Result, num_rows: int) -> None:
         assert result.layout is not None
@@ -216,7 +228,10 @@ class Delivery:
         num_bytes = result.layout.row_bytes * batch.spec.num_rows
         if num_bytes > self._batch_bytes:
             self._batch_bytes = num_bytes
-            self._prefetch = _affordable(num_bytes, self._limits)
+            self._affordable = _affordable(num_bytes, self._limits)
+        quick = self._batch_bytes < _SMALL_BYTES and self._row_ns * batch.spec.num_rows < _QUICK_NS
+        wanted = max(self._limits.prefetch, DEEP_PREFETCH) if quick else self._limits.prefetch
+        self._prefetch = min(wanted, self._affordable)
 
     def _open(self, batch: _Batch) -> Delivered | None:
         """The batch for the loop; None where there is nothing to hand out. The slot is the executor's again in any case."""
@@ -245,13 +260,13 @@ class Delivery:
 
 
 def _affordable(batch_bytes: int, limits: Limits) -> int:
-    """How many batches of that size fit the memory limit, at most the prefetch asked for."""
+    """How many batches of that size fit the memory limit."""
     if limits.memory_bytes is None:
-        return limits.prefetch
+        return 1 << 30
     fits = limits.memory_bytes // max(1, batch_bytes)
     if fits < 1:
         raise MemoryLimitError(
             f"a batch of {batch_bytes:,} bytes does not fit the memory limit of {limits.memory_bytes:,} bytes; "
             "use a smaller batch_size or raise memory_limit."
         )
-    return min(limits.prefetch, fits)
+    return fits

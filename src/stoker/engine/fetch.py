@@ -208,6 +208,8 @@ class Fetcher:
         Raises:
             MisfitError: a row does not fit the others, or can only be collated.
         """
+        if not self._seeder.needs_keys:
+            return self._write_indexed(spec, start, stop, open_writer)
         writer: RowWriter | None = None
         first, samples = start, []
         for row, sample in self.rows(spec, start, stop):
@@ -219,6 +221,16 @@ class Fetcher:
                 first, samples = row + 1, []
         if self._layout is None:
             raise MisfitError
+        return self._layout
+
+    def _write_indexed(self, spec: BatchSpec, start: int, stop: int, open_writer: OpenWriter) -> Layout:
+        """As `write_rows`, where a sample is no more than an index into plain data: nothing to seed, nothing to publish."""
+        dataset, indices = self._dataset, spec.indices[start:stop]
+        samples = [dataset[index] for index in (indices.tolist() if isinstance(indices, np.ndarray) else indices)]
+        writer = self._open_fitting(spec, start, samples[0], open_writer)
+        for first in range(0, len(samples), writer.rows_at_once):
+            writer.write(start + first, samples[first : first + writer.rows_at_once])
+        assert self._layout is not None
         return self._layout
 
     def _open_fitting(self, spec: BatchSpec, row: int, sample: Any, open_writer: OpenWriter) -> RowWriter:

@@ -119,8 +119,8 @@ class Executor(Protocol):
     def start(self, work: Work, epoch: int, num_slots: int) -> None:
         """Gets ready to run tasks of `work` over `num_slots` slots. Called once, before anything else."""
 
-    def submit(self, task: Task) -> None:
-        """Takes a task; never blocks. Tasks are begun in the order in which they were submitted."""
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Takes tasks; never blocks. They are begun in the order in which they were submitted."""
 
     def next_result(self, timeout_s: float | None) -> Result | None:
         """Waits for the next result; None after `timeout_s` seconds without one."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
-from stoker.engine.delivery import Delivery, Limits
+from stoker.engine.delivery import DEEP_PREFETCH, Delivery, Limits
 from stoker.engine.fetch import Fetcher
 from stoker.engine.inline import InlineDelivery
 from stoker.engine.processes.pool import ProcessExecutor
@@ -81,7 +81,7 @@ class Session:
             else ProcessExecutor(equipment.num_workers, equipment.context)
         )
         try:
-            executor.start(work, epoch, equipment.limits.prefetch)
+            executor.start(work, epoch, max(DEEP_PREFETCH, equipment.limits.prefetch))
         except BaseException:
             executor.close()
             raise

@@ -6,9 +6,11 @@ those of the training loop, in an order that nobody controls. Such code is refus
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from time import perf_counter_ns
 from typing import Any
 
@@ -19,6 +21,7 @@ from stoker.engine.protocol import Kind, Result, Task, Work
 from stoker.engine.slotted import SlottedExecutor
 from stoker.errors import ArgumentError
 
+_EXIT_S = 1.0  # a thread that hangs cannot be ended, and must not hold up the exit
 _NUM_PROBES = 2
 _ADVICE = (
     "the threads of a process share one generator, so results would depend on timing. "
@@ -44,10 +47,12 @@ class ThreadExecutor(SlottedExecutor):
             thread = threading.Thread(target=self._work, args=(Fetcher(work),), name=f"stoker-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
+        _alive.add(self)
 
-    def submit(self, task: Task) -> None:
-        self._began(task.slot)
-        self._tasks.put(task)
+    def submit(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            self._began(task.slot)
+            self._tasks.put(task)
 
     def next_result(self, timeout_s: float | None) -> Result | None:
         while True:
@@ -82,6 +87,13 @@ class ThreadExecutor(SlottedExecutor):
             self._tasks.put(None)
         self._threads.clear()
 
+    def join(self, timeout_s: float) -> None:
+        """Closes, and waits for the tasks that run."""
+        threads = list(self._threads)
+        self.close()
+        for thread in threads:
+            thread.join(timeout_s)
+
     def _work(self, fetcher: Fetcher) -> None:
         while (task := self._tasks.get()) is not None:
             started = perf_counter_ns()
@@ -103,6 +115,18 @@ class ThreadExecutor(SlottedExecutor):
             return RowWriter(layout, self.arena.slot(task.slot)[:num_bytes], num_rows)
 
         return fetcher.write_rows(task.spec, task.start, task.stop, open_writer)
+
+
+_alive: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()
+
+
+def _end_all() -> None:
+    """At the interpreter's exit: a thread that comes back from native code after that would end the process with an abort."""
+    for executor in list(_alive):
+        executor.join(timeout_s=_EXIT_S)
+
+
+atexit.register(_end_all)
 
 
 def refuse_randomness(fetcher: Fetcher, dataset: Any) -> None:

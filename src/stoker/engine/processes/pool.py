@@ -11,7 +11,7 @@ import termios
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -36,6 +36,7 @@ from stoker.errors import WorkerError
 
 _MAX_KILLS = 3  # workers that one row may take with it
 _MAX_IDLE_DEATHS = 3  # deaths in a row without a single result: the workers cannot run at all
+_RECORDS_PER_WRITE = select.PIPE_BUF // RECORD.size
 _SETTLE_S = 0.02  # between reading a record and claiming it a worker needs microseconds
 
 
@@ -77,20 +78,27 @@ class ProcessExecutor(SlottedExecutor):
         for fd in (self._result_read, *self._launcher.wait_fds()):
             self._poll.register(fd, select.POLLIN)
 
-    def submit(self, task: Task) -> None:
-        if task.whole or task.start == 0:
-            self._headers[task.slot].write_spec(task.spec)
-        self._began(task.slot)
-        self._tasks[task.id] = task
-        self._send(task)
+    def submit(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            if task.whole or task.start == 0:
+                self._headers[task.slot].write_spec(task.spec)
+            self._began(task.slot)
+            self._tasks[task.id] = task
+        self._send(tasks)
 
-    def _send(self, task: Task) -> None:
-        record = TaskRecord(task.id, task.slot, task.start, task.stop, task.whole)
-        os.write(self._task_writes[task.spec.worker or 0], record.to_bytes())
+    def _send(self, tasks: Sequence[Task]) -> None:
+        """Writes as many records at once as a pipe takes whole: a write that wakes a worker costs more than a small batch."""
+        if self._work.iterable:
+            for task in tasks:
+                os.write(self._task_writes[task.spec.worker or 0], _record(task))
+            return
+        for start in range(0, len(tasks), _RECORDS_PER_WRITE):
+            records = b"".join(map(_record, tasks[start : start + _RECORDS_PER_WRITE]))
+            os.write(self._task_writes[0], records)
 
     def _resend(self, task: Task) -> None:
         self._tasks[task.id] = self._tasks.pop(task.id)  # the dictionary's order is that of the pipe
-        self._send(task)
+        self._send([task])
 
     def next_result(self, timeout_s: float | None) -> Result | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -239,6 +247,10 @@ class ProcessExecutor(SlottedExecutor):
         queued = sum(_readable_bytes(fd) for fd in self._task_reads) // RECORD.size
         claimed = set(self._words[:, CLAIM].tolist())
         return {task_id for task_id in sent[: len(sent) - queued] if task_id not in claimed}
+
+
+def _record(task: Task) -> bytes:
+    return TaskRecord(task.id, task.slot, task.start, task.stop, task.whole).to_bytes()
 
 
 def _close(owner: int, launcher: Launcher, fds: list[int]) -> None:
