@@ -157,6 +157,7 @@ def test_the_public_names() -> None:
         "image",
         "open",
         "order",
+        "shutdown",
     }
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stoker import batch, data, image, order
     from stoker.data.open import open
     from stoker.engine.failures import ErrorPolicy
+    from stoker.engine.processes.launch import shutdown
     from stoker.loader import Loader
 
 __version__ = "0.1.0"
@@ -49,12 +50,14 @@ __all__ = [
     "image",
     "open",
     "order",
+    "shutdown",
 ]
 
 _MODULE_OF = {
     "ErrorPolicy": "stoker.engine.failures",
     "Loader": "stoker.loader",
     "open": "stoker.data.open",
+    "shutdown": "stoker.engine.processes.launch",
 }
 _ROOMS = ("batch", "data", "image", "order")
 

@@ -68,6 +68,8 @@ class Delivery:
         self._ledger = SkipLedger(policy)
         self._specs: Iterator[BatchSpec] = iter(())
         self._epoch = 0
+        self.failed: BatchSpec | None = None
+        """The batch whose error `next` has raised; the batches after it can still be had."""
         self._pending: deque[_Batch] = deque()
         self._by_task: dict[int, tuple[_Batch, int]] = {}  # with the number of rows
         self._next_task = 0
@@ -246,6 +248,7 @@ class Delivery:
             return Delivered(batch.spec, value) if result.kind is Kind.VALUE else None
         executor.release_slot(batch.slot)
         if result.kind is Kind.ERROR:
+            self.failed = batch.spec
             raise result.value
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,19 +50,25 @@ def run_whole(fetcher: Fetcher, spec: BatchSpec) -> tuple[Kind, Any]:
 class Fetcher:
     """Makes batches of one loader's `Work`. Deterministic for map-style datasets; not thread-safe."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, owns_generators: bool = True) -> None:
         self.work = work
+        self._owns_generators = owns_generators
         self._dataset = work.dataset
         self._get_batch = None if work.iterable or not work.batched else bulk_reader(work.dataset, work.stacks_rows)
         self._getitems = getattr(work.dataset, "__getitems__", None) if work.batched else None
         self._transform_batch = getattr(work.dataset, "transform_batch", None)
-        self._seeder = Seeder(work.dataset, work.collate_fn, self._transform_batch)
         self._stream: Iterator[Any] | None = None
         self._stream_epoch = -1
         self._layout: Layout | None = None
         self.reseeds = work.reseed == "sample" and not work.iterable
         self.on_row: Callable[[int], None] | None = None
         """Called with the number of each row before it is made; lets a worker say what it was doing when it died."""
+
+    @cached_property
+    def _seeder(self) -> Seeder:
+        """Made when it is first needed: it looks through all of the dataset for generators."""
+        roots = self.work.dataset, self.work.collate_fn, self._transform_batch
+        return Seeder(*roots, owns_generators=self._owns_generators)
 
     @property
     def is_bulk(self) -> bool:

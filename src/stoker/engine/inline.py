@@ -21,6 +21,7 @@ class InlineDelivery:
         self._ledger = SkipLedger(work.on_error)
         self._preserves = self._fetcher.reseeds and self._fetcher.needs_keys
         self._specs: Iterator[BatchSpec] = iter(())
+        self.failed: BatchSpec | None = None
 
     def begin(self, specs: Iterator[BatchSpec], epoch: int, step: int) -> None:
         """As `Delivery.begin`."""
@@ -41,6 +42,9 @@ class InlineDelivery:
                 continue
             except ExhaustedError:
                 return None
+            except Exception:
+                self.failed = spec
+                raise
             if skipped:
                 self._ledger.record(skipped)
             return Delivered(spec, batch)

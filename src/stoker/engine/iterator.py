@@ -49,8 +49,8 @@ class LoaderIterator(Iterator[Any]):
         asked = perf_counter()
         try:
             delivered = session.delivery.next()
-        except BaseException:
-            self._leave()
+        except BaseException as error:
+            self._survive(session, error)
             raise
         meter.wait_s += perf_counter() - asked
         if delivered is None:
@@ -61,6 +61,16 @@ class LoaderIterator(Iterator[Any]):
         meter.samples += delivered.spec.num_rows
         self._progress.count(delivered.spec)
         return pin(delivered) if self._pins else delivered.value
+
+    def _survive(self, session: Session, error: BaseException) -> None:
+        """After a sample's error the next batch can be asked for, as in torch; after anything else the epoch is over."""
+        failed = session.delivery.failed
+        if failed is None or not isinstance(error, Exception):
+            self._session = None
+            session.close()
+            return
+        session.delivery.failed = None
+        self._progress.count(failed)
 
     def close(self) -> None:
         """Leaves the epoch: nothing more is loaded."""

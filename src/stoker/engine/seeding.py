@@ -27,15 +27,16 @@ class Seeder:
 
     Args:
         roots: the dataset and whatever else runs per sample or per batch.
+        owns_generators: whether the global generators may be seeded here; in a thread they are the training loop's.
 
     Attributes:
         needs_keys: whether any of them may read a key at all.
         foreign: whether any of them may draw from generators that have to be seeded.
     """
 
-    def __init__(self, *roots: Any) -> None:
+    def __init__(self, *roots: Any, owns_generators: bool = True) -> None:
         self.needs_keys = not all(only_indexes(root) for root in roots)
-        self.foreign = not all(draws_nothing(root) for root in roots)
+        self.foreign = owns_generators and not all(draws_nothing(root) for root in roots)
         self._private: list[PrivateGenerator] = find_generators(roots) if self.foreign else []
 
     @property

@@ -44,7 +44,9 @@ class ThreadExecutor(SlottedExecutor):
         refuse_randomness(Fetcher(work), work.dataset)
         self._open_arena(num_slots)
         for number in range(self.num_workers):
-            thread = threading.Thread(target=self._work, args=(Fetcher(work),), name=f"stoker-{number}", daemon=True)
+            thread = threading.Thread(
+                target=self._work, args=(Fetcher(work, owns_generators=False),), name=f"stoker-{number}", daemon=True
+            )
             thread.start()
             self._threads.append(thread)
         _alive.add(self)

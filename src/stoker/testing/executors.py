@@ -6,6 +6,7 @@ class TestMyExecutor(ExecutorTests):
 
 from __future__ import annotations
 
+import random
 from typing import Any, ClassVar
 
 import pytest
@@ -58,6 +59,15 @@ class ExecutorTests:
         else:
             with pytest.raises(ValueError, match=r"draws from random, numpy\.random or torch"):
                 next(iter(self.make(Noisy(50), batch_size=8)))
+
+    def test_the_loop_s_generators_are_left_alone(self) -> None:
+        random.seed(1)
+        torch.manual_seed(2)
+        expected = [(random.random(), torch.rand(()).item()) for _ in range(10)]
+        random.seed(1)
+        torch.manual_seed(2)
+        loader = self.make(Failing(40, set()), batch_size=4)  # unknown code, which might draw
+        assert [(random.random(), torch.rand(()).item()) for _ in loader] == expected
 
     @pytest.mark.parametrize("persistent_workers", [False, True])
     def test_persistence_changes_nothing(self, persistent_workers: bool) -> None:
@@ -128,6 +138,19 @@ class ExecutorTests:
         with pytest.raises(LookupError, match="no such thing") as caught:
             list(self.make(Failing(20, {13}), batch_size=4))
         assert "sample 13" in str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
+
+    def test_after_an_error_the_next_batches_can_still_be_had(self) -> None:
+        loader = self.make(Failing(20, {5, 13}), batch_size=4)
+        iterator, seen = iter(loader), []
+        while True:
+            try:
+                seen.append(next(iterator)[0, 0].item())
+            except LookupError:
+                seen.append(None)
+            except StopIteration:
+                break
+        assert seen == [0, None, 8, None, 16]
+        assert loader.state_dict()["epoch"] == 1
 
     def test_after_an_error_the_loader_goes_on(self) -> None:
         loader = self.make(Failing(20, {13}), batch_size=4)

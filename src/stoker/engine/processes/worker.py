@@ -80,7 +80,9 @@ class _Worker:
         try:
             if work.worker_init_fn is not None:
                 work.worker_init_fn(number)
-            self._fetcher = Fetcher(work)  # after the user's function, which may put generators into the dataset
+            self._fetcher = Fetcher(
+                work
+            )  # sees the dataset after the user's function, which may put generators into the dataset
             self._fetcher.on_row = _publisher(words)
         except Exception as error:
             self._failure = error
