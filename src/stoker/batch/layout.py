@@ -21,12 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
+from stoker.batch.carriers import carrier_of
+
 _ALIGNMENT = 64  # bytes; a cache line, and what torch's own CPU allocator aligns to
 
 _STACKED_BYTES = 64 << 10  # of rows that are collected and stacked together: they stay in the cache
-
-# Tensors of these types have no NumPy counterpart: their bytes travel as integers of the same width.
-_CARRIERS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
 class MisfitError(Exception):
@@ -149,7 +148,7 @@ def _leaf(batch: torch.Tensor, sample: Any) -> Leaf:
     try:
         carrier = batch.numpy().dtype
     except TypeError:
-        carrier = np.dtype(_CARRIERS[batch.element_size()])
+        carrier = carrier_of(batch.dtype)
     return Leaf(kind, batch.dtype, source_dtype, carrier.str, tuple(batch.shape[1:]))
 
 

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stoker.batch.carriers import carrier_of
 from stoker.batch.slots import SMALL_BYTES
 
 _ALIGNMENT = 64
-_CARRIERS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
 class Parcel:
@@ -117,7 +117,7 @@ def reduce_tensor(tensor: torch.Tensor) -> Any:
 
 
 def _torch_carrier(dtype: torch.dtype) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, _CARRIERS[dtype.itemsize])).dtype
+    return torch.from_numpy(np.empty(0, carrier_of(dtype))).dtype
 
 
 def rebuild_tensor(
