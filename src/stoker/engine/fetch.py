@@ -235,8 +235,7 @@ class Fetcher:
         dataset, indices = self._dataset, spec.indices[start:stop]
         samples = [dataset[index] for index in (indices.tolist() if isinstance(indices, np.ndarray) else indices)]
         writer = self._open_fitting(spec, start, samples[0], open_writer)
-        for first in range(0, len(samples), writer.rows_at_once):
-            writer.write(start + first, samples[first : first + writer.rows_at_once])
+        writer.write(start, samples)  # they are views: nothing has been read yet
         assert self._layout is not None
         return self._layout
 
