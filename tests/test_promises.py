@@ -178,7 +178,7 @@ def together(
     return epochs
 
 
-@pytest.mark.parametrize("name", ["pipeline", "unmodified transform"])
+@pytest.mark.parametrize("name", ["pipeline", "unmodified transform", "albumentations"])
 @pytest.mark.parametrize("executor", ["inline", "2 processes"])
 def test_ranks_together_are_one_rank(monkeypatch: pytest.MonkeyPatch, name: str, executor: str, folder: Path) -> None:
     dataset = DATASETS[name](folder)

@@ -36,13 +36,12 @@ class Loader(DataLoader[Any]):
         reseed: "sample" gives every sample randomness of its own, whoever makes it; "worker" seeds workers as torch
             does.
         tail: what becomes of a last batch with fewer rows than there are ranks: "pad" gives ranks without a row a
-            repeated one
-            (marked in `valid`), "drop" leaves that step out.
+            repeated one (marked in `valid`), "drop" leaves that step out.
         memory_limit: bytes (or "2GiB") that batches in the making may take; by default half of what is available.
 
     `num_workers` also takes "auto": the CPUs of this process. For a map-style dataset the batches are a function of
-    (dataset, seed,
-    epoch, step) alone. Each ``iter()`` begins the next epoch. One loader is used by one thread at a time; it pickles.
+    (dataset, seed, epoch, step) alone. Each ``iter()`` begins the next epoch. One loader is used by one thread at a
+    time; it pickles.
 
     Raises:
         ArgumentError (ValueError): an argument breaks a rule.
@@ -188,10 +187,8 @@ class Loader(DataLoader[Any]):
         """Where the newest iterator is, as of the last batch handed out: a small dict that json can hold, the same on all ranks.
 
         Before the first batch it stands for the beginning, after an epoch's end for the beginning of the next one. Load
-        it into a
-        loader of the same dataset and arguments; the number of workers, the executor and, at one global batch size, the
-        number of
-        ranks may differ.
+        it into a loader of the same dataset and arguments; the number of workers, the executor and, at one global batch
+        size, the number of ranks may differ.
         """
         progress = self._next if self._newest is None or self._newest.ended else self._newest
         return describe_state(self._plan(), self.seed, progress, fingerprint(self.dataset))

@@ -166,9 +166,8 @@ class RowWriter:
     """Writes samples as rows of a batch of `num_rows` that lives in `memory` (uint8, at least `layout.offsets` bytes).
 
     `rows_at_once` is how many samples should be collected for one `write`: small rows are stacked together, a large one
-    is written
-    while it is still in the cache. Not thread-safe for one row; different rows may be written by different threads or
-    processes.
+    is written while it is still in the cache. Not thread-safe for one row; different rows may be written by different
+    threads or processes.
     """
 
     def __init__(self, layout: Layout, memory: NDArray[np.uint8], num_rows: int) -> None:

@@ -35,8 +35,7 @@ class Arena:
     """`num_slots` slots in one anonymous shared mapping. Processes that inherit or receive `fd` see the same memory.
 
     Writing to a slot is safe once `reserve` has returned: a write into a sparse file that the kernel cannot back would
-    end the
-    process with SIGBUS.
+    end the process with SIGBUS.
     """
 
     def __init__(self, num_slots: int, fd: int | None = None, stride_bytes: int = _STRIDE_BYTES) -> None:

@@ -16,10 +16,8 @@ class Cached(torch.utils.data.Dataset[Any]):
     """`dataset`, whose samples are kept in memory once read, until they take `limit_bytes`; the rest is read every time.
 
     What came first stays: in a shuffled epoch every sample is as likely to be asked for next as any other, so replacing
-    one by another
-    gains nothing and costs a read. In worker processes each worker has a cache of its own, of ``limit_bytes``.
-    Thread-safe. A caller gets a
-    copy, so writing to a sample does not change what is kept.
+    one by another gains nothing and costs a read. In worker processes each worker has a cache of its own, of
+    ``limit_bytes``. Thread-safe. A caller gets a copy, so writing to a sample does not change what is kept.
 
     Raises:
         ArgumentError: the dataset draws random numbers, which a cache would freeze: cache its source, and map that.

@@ -19,8 +19,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
     """A map-style dataset whose samples are the tuple of their columns; with one column, the value itself.
 
     A source implements `columns`, `__len__` and `read`, which gives the raw columns of a sample, and `finish`, which
-    makes of a raw value
-    what a sample without a map holds.
+    makes of a raw value what a sample without a map holds.
     """
 
     columns: tuple[str, ...] = ()

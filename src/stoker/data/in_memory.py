@@ -23,8 +23,7 @@ class InMemory(torch.utils.data.Dataset[Any]):
     """All samples of `dataset`, read once by `num_threads` threads. Samples that are tensors of one shape are stacked: the bulk path.
 
     Samples are kept as they are when read, so random transforms would be frozen: put those behind it, not in front.
-    Whoever gets
-    a sample gets a copy.
+    Whoever gets a sample gets a copy.
 
     Args:
         dataset: a map-style dataset.

@@ -83,8 +83,7 @@ class Delivery:
         """Delivers `specs` from now on, the first of which is (epoch, step), up to the end of that epoch.
 
         Specs may go on into later epochs: their first batches are then made while the last ones of this epoch are used.
-        When
-        the batch that is asked for is being made already, for that reason, nothing is begun anew.
+        When the batch that is asked for is being made already, for that reason, nothing is begun anew.
         """
         self._epoch = epoch
         ahead = self._pending[0].spec if self._pending else None

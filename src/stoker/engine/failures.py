@@ -30,8 +30,7 @@ class ErrorPolicy:
     Attributes:
         action: "raise" ends the loop with the sample's error; "skip" goes on. In a shuffled loader a skipped sample is
             replaced by another one, drawn from its key, so that every run replaces alike and steps stay as they are; in
-            an
-            ordered one (evaluation) its row is left out and the batch is smaller.
+            an ordered one (evaluation) its row is left out and the batch is smaller.
         limit: how many samples may be skipped in one epoch before the error is raised after all; None for no limit.
         quarantine: a file that gets one JSON line for each skipped sample: epoch, position, index, path, error.
     """

@@ -124,9 +124,8 @@ class SamplerPlan:
     """Batches of a user's own sampler or batch sampler, which is obeyed as it is.
 
     Where it has a state of its own (`state_dict`), the state after each batch is captured when the batch is drawn,
-    because
-    prefetching runs ahead of the loop. Otherwise its randomness is seeded from (seed, epoch), and a resume counts
-    batches.
+    because prefetching runs ahead of the loop. Otherwise its randomness is seeded from (seed, epoch), and a resume
+    counts batches.
     """
 
     def __init__(self, sampler: Any, seed: int, rank: int) -> None:

@@ -54,10 +54,9 @@ class BatchSpec:
     """One batch to be made: the samples `indices`, whose first row stands at global `position` of `epoch`.
 
     `indices` is an int64 array, or a list where a user's sampler yields something else; it has one element where
-    batches are
-    not put together, and none for iterable datasets. `worker` is set where only that worker can make the batch
-    (iterable datasets). `poisoned` holds rows
-    that are known to kill their worker and are treated as failed samples.
+    batches are not put together, and none for iterable datasets. `worker` is set where only that worker can make the
+    batch (iterable datasets). `poisoned` holds rows that are known to kill their worker and are treated as failed
+    samples.
     """
 
     epoch: int

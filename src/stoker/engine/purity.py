@@ -1,9 +1,8 @@
 """Proves, for the simplest datasets, that their code draws no random numbers, so that nothing needs to be seeded for it.
 
 Seeding three generators costs about 10 µs a sample: nothing beside a decoded image, far more than a row of a table. The
-proof is
-conservative: Stoker's own datasets say so themselves, torch's ``TensorDataset`` and ``Subset`` are known, and a
-``__getitem__`` that calls nothing and only indexes plain data cannot draw. Everything else counts as drawing.
+proof is conservative: Stoker's own datasets say so themselves, torch's ``TensorDataset`` and ``Subset`` are known, and
+a ``__getitem__`` that calls nothing and only indexes plain data cannot draw. Everything else counts as drawing.
 """
 
 from __future__ import annotations

@@ -95,8 +95,7 @@ class EncodedImage:
 
         Returns:
             uint8 [about box.height / r, about box.width / r, 3], a view of what was decoded, and r. With r of 1 the
-            pixels are
-            those of a full decode, bit for bit.
+            pixels are those of a full decode, bit for bit.
         """
         _ = self.size  # refuses what is too large before anything is allocated
         header = self._header

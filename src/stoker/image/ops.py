@@ -37,8 +37,7 @@ class RandomResizedCrop:
     """A random rectangle of `scale` of the area and `ratio` of width to height, resized to `size`.
 
     Drawn as in torchvision: up to ten tries of a uniform area and a log-uniform ratio, else the largest centred crop of
-    an
-    allowed ratio (Szegedy et al., Going deeper with convolutions, 2014).
+    an allowed ratio (Szegedy et al., Going deeper with convolutions, 2014).
     """
 
     def __init__(

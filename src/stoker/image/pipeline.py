@@ -21,10 +21,8 @@ class Pipeline:
     """Runs `ops` over an image. Takes Stoker's operations and any callable, torchvision's and Albumentations' objects too.
 
     Geometry that comes first is fused into the decoding: only what a crop shows is decoded. A callable gets a PIL RGB
-    image, as
-    torchvision's datasets hand it out (Albumentations' objects get ``image=`` an array [height, width, 3]); once one
-    has made a
-    tensor of it, the following ones get the tensor. Nothing is moved across a callable.
+    image, as torchvision's datasets hand it out (Albumentations' objects get ``image=`` an array [height, width, 3]);
+    once one has made a tensor of it, the following ones get the tensor. Nothing is moved across a callable.
 
     Calling it with an EncodedImage, the bytes of a file, a PIL image, an array [h, w, 3] or a tensor [3, h, w] gives a
     tensor of its

@@ -14,9 +14,8 @@ def resize_and_flip(
     """Bilinear resize to `size` (height, width), then mirrored; the given tensor itself where nothing is to be done.
 
     With `antialias` each output pixel averages all that it covers, as Pillow does it. 8-bit RGB goes through the native
-    core, in one pass
-    from the decoder's memory to [3, height, width], within one level of Pillow and torch; anything else goes through
-    torch.
+    core, in one pass from the decoder's memory to [3, height, width], within one level of Pillow and torch; anything
+    else goes through torch.
     """
     if pixels.shape[-2:] == size and not (horizontally or vertically):
         return pixels

@@ -122,9 +122,8 @@ def _train(recipe: Recipe, num_workers: int) -> Sequence[Step]:
             steps.append(step)
             bar.update(task, advance=1, description=f"loss {step.loss:.3f}")
     losses = [step.loss for step in steps]
-    console.print(
-        f"   {len(steps)} steps in {recipe.epochs} epochs; loss {losses[0]:.3f} → {losses[-1]:.3f}  {sparkline(losses)}"
-    )
+    console.print(f"   {len(steps)} steps in {recipe.epochs} epochs; loss {losses[0]:.3f} → {losses[-1]:.3f}")
+    console.print(f"   {sparkline(losses)}")
     return steps
 
 
@@ -153,8 +152,8 @@ def _train_until(stop: int, recipe: Recipe, num_workers: int, scratch: Path) -> 
     state = save_checkpoint(scratch, recipe, learner, loader)
     where = json.loads(state.read_text(encoding="utf-8"))
     console.print(
-        f"   stopped after step {stop}, in epoch {where['epoch'] + 1} of {recipe.epochs}, of which "
-        f"{where['samples']} of {recipe.num_images} images were seen; the state file has {state.stat().st_size} bytes"
+        f"   stopped after step {stop}: {where['samples']} of {recipe.num_images} images of epoch {where['epoch'] + 1} were seen\n"
+        f"   the state file has {state.stat().st_size} bytes"
     )
 
 
