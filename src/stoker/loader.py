@@ -75,6 +75,11 @@ class Loader(DataLoader[Any]):
         memory_limit: int | str | None = None,
     ) -> None:
         _check(batch_size, batch_sampler, num_workers, reseed, tail)
+        if sampler is not None and shuffle:
+            raise ArgumentError(
+                "sampler option is mutually exclusive with shuffle: a sampler decides the order by itself; got both. "
+                "Leave shuffle out, or shuffle in the sampler."
+            )
         self.executor = executor
         self.on_error = on_error
         self.reseed = reseed

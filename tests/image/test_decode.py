@@ -125,10 +125,10 @@ WHOLE = jpeg(smooth(120, 160))
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b"no image at all", "cannot identify image file"),
-        (WHOLE[:10], "cannot identify|Truncated|truncated|broken"),
+        (b"no image at all", "of no image format that Pillow reads; they begin with b'no image'"),
+        (WHOLE[:10], "no image format|Truncated|truncated|broken"),
         (WHOLE[: len(WHOLE) // 2], "truncated"),
-        (encoded(smooth(30, 40), "PNG")[:200], "truncated|broken|unpack|cannot identify"),
+        (encoded(smooth(30, 40), "PNG")[:200], "truncated|broken|unpack|no image format"),
     ],
 )
 def test_damage_names_the_file(data: bytes, reason: str) -> None:

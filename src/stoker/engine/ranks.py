@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import Any
 
@@ -27,7 +28,9 @@ class SharedSeed:
     """A loader's seed: as given, or drawn when it is first needed. All parts of a loader hold the same one."""
 
     def __init__(self, given: int | None, generator: torch.Generator | None) -> None:
-        self._value = given
+        if given is not None and (isinstance(given, bool) or not hasattr(given, "__index__")):
+            raise ArgumentError(f"seed must be a whole number or None; got {given!r}.")
+        self._value = None if given is None else operator.index(given)
         self._generator = generator
 
     @property

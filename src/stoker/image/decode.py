@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stoker.errors import ImageError
 from stoker.image.jpeg import JpegHeader, read_jpeg_header
@@ -154,8 +154,11 @@ class EncodedImage:
     def _open(self) -> Image.Image:
         try:
             return Image.open(io.BytesIO(self.data))
+        except UnidentifiedImageError as error:  # its own text names an object in memory
+            begins = f"they begin with {self.data[:8]!r}" if self.data else "the file is empty"
+            raise self._error(f"its bytes are of no image format that Pillow reads; {begins}") from error
         except Exception as error:
-            raise self._error(str(error) if self.data else "the file is empty") from error
+            raise self._error(str(error)) from error
 
     def _error(self, reason: str) -> ImageError:
         place = f"the image {self.path}" if self.path else f"an image of {len(self.data):,} bytes"
