@@ -25,9 +25,8 @@ class ImageFolder(Dataset):
     """Images below `root`. With class folders a sample is (image, label), else the image.
 
     Classes, labels and the order of samples are torchvision's: sorted by name, each class folder walked to any depth. A
-    raw image is an
-    `EncodedImage`: a Pipeline gets that, and decodes what it needs. Any other function gets a PIL RGB image, as
-    torchvision hands it out. A sample without a map holds uint8 [3, height, width].
+    raw image is an `EncodedImage`: a Pipeline gets that, and decodes what it needs. Any other function gets a PIL RGB
+    image, as torchvision hands it out. A sample without a map holds uint8 [3, height, width].
 
     Attributes:
         classes: names of the classes, sorted; empty for a flat folder.

@@ -25,13 +25,11 @@ class Pipeline:
     once one has made a tensor of it, the following ones get the tensor. Nothing is moved across a callable.
 
     Calling it with an EncodedImage, the bytes of a file, a PIL image, an array [h, w, 3] or a tensor [3, h, w] gives a
-    tensor of its
-    own: uint8 [3, h, w] (`layout` "chw") or [h, w, 3] ("hwc"), float only after `ToFloat`, `Normalize` or a callable
-        that makes it so.
+    tensor of its own: uint8 [3, h, w] (`layout` "chw") or [h, w, 3] ("hwc"), float only after `ToFloat`, `Normalize` or
+    a callable that makes it so.
 
     Deterministic: all parameters come from the sample's key inside a loader; outside of one a key is drawn from torch's
-        global
-    generator. Thread-safe where its callables are; pickles where they do.
+    global generator. Thread-safe where its callables are; pickles where they do.
     """
 
     takes_encoded = True

@@ -1,8 +1,7 @@
 """A view of an image: what is to be seen of it, before any of it is decoded.
 
 Crop, resize and flip only change the view. Pixels are made when something needs them, and then no more of them than the
-view
-shows: that is how the first crop of a pipeline is decoded alone.
+view shows: that is how the first crop of a pipeline is decoded alone.
 """
 
 from __future__ import annotations

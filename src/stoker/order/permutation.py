@@ -1,10 +1,10 @@
 """A keyed permutation: shuffling without memory.
 
 From 65,536 elements on it is a Feistel network (Luby and Rackoff 1988) over the smallest number of bits that holds
-them, with cycle
-walking (Black and Rogaway 2002): a result beyond the end is put in again until it lies inside, which takes less than
-two steps on average because the bits hold less than twice the length. Any element can be had at any time, in the same
-few nanoseconds. The number of bits is an integer's `bit_length`: a float logarithm is wrong next to powers of two.
+them, with cycle walking (Black and Rogaway 2002): a result beyond the end is put in again until it lies inside, which
+takes less than two steps on average because the bits hold less than twice the length. Any element can be had at any
+time, in the same few nanoseconds. The number of bits is an integer's `bit_length`: a float logarithm is wrong next to
+powers of two.
 
 Below that a small network would be measurably non-uniform, and a table is cheap: the elements in the order of their
 keyed 64-bit values, which is a uniform shuffle.

@@ -26,8 +26,8 @@ class Split:
     """Cuts `length` positions into steps of `batch_size` rows on each of `world_size` ranks. Every answer is O(1) arithmetic.
 
     A last global batch of R rows is cut evenly: rank r gets ``[R·r // W, R·(r+1) // W)`` of it. With `drop_last` it is
-    left out. Where R is
-    less than W, some ranks have no row: `tail` "drop" leaves that step out on all ranks, "pad" repeats a row on those.
+    left out. Where R is less than W, some ranks have no row: `tail` "drop" leaves that step out on all ranks, "pad"
+    repeats a row on those.
     """
 
     length: int
