@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gather.hpp"
+#include "jpeg/tiles.hpp"
 #include "resample.hpp"
 
 namespace nb = nanobind;
@@ -43,6 +44,32 @@ void resample_rgb(std::uintptr_t source, std::size_t source_stride, int source_h
                         flip_vertically, planar});
 }
 
+stoker::jpeg::Bytes bytes_of(const nb::bytes& data) { return {static_cast<const std::uint8_t*>(data.data()), data.size()}; }
+
+nb::bytes to_bytes(const std::vector<std::uint8_t>& data) { return nb::bytes(data.data(), data.size()); }
+
+nb::object retile_jpeg(const nb::bytes& data, int tile_mcus) {
+  std::vector<std::uint8_t> tiled;
+  try {
+    nb::gil_scoped_release release;
+    tiled = stoker::jpeg::retile(bytes_of(data), tile_mcus);
+  } catch (const stoker::jpeg::Refused&) {
+    return nb::none();
+  }
+  return to_bytes(tiled);
+}
+
+nb::object extract_tiles(const nb::bytes& data, int top, int left, int height, int width) {
+  stoker::jpeg::Extract extract;
+  try {
+    nb::gil_scoped_release release;
+    extract = stoker::jpeg::extract(bytes_of(data), {top, left, height, width});
+  } catch (const stoker::jpeg::Refused&) {
+    return nb::none();
+  }
+  return nb::make_tuple(to_bytes(extract.file), extract.top, extract.left);
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -53,4 +80,8 @@ NB_MODULE(_native, module) {
              nb::arg("source_width"), nb::arg("target"), nb::arg("target_height"), nb::arg("target_width"), nb::arg("antialias"),
              nb::arg("flip_horizontally"), nb::arg("flip_vertically"), nb::arg("planar"),
              "Resizes 8-bit RGB pixels; `source` and `target` are addresses.");
+  module.def("retile_jpeg", &retile_jpeg, nb::arg("data"), nb::arg("tile_mcus"),
+             "The same JPEG with a restart marker after about `tile_mcus` MCUs; None for what has to stay as it is.");
+  module.def("extract_tiles", &extract_tiles, nb::arg("data"), nb::arg("top"), nb::arg("left"), nb::arg("height"), nb::arg("width"),
+             "(a JPEG of the tiles that cover the rectangle, its top, its left); None where `data` is not tiled, or damaged.");
 }

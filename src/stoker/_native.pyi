@@ -20,3 +20,9 @@ def resample_rgb(
     planar: bool,
 ) -> None:
     """Resizes 8-bit RGB pixels; `source` and `target` are addresses. Releases the GIL."""
+
+def retile_jpeg(data: bytes, tile_mcus: int) -> bytes | None:
+    """The same JPEG with a restart marker after about `tile_mcus` MCUs; None for what has to stay as it is. Releases the GIL."""
+
+def extract_tiles(data: bytes, top: int, left: int, height: int, width: int) -> tuple[bytes, int, int] | None:
+    """(a JPEG of the tiles that cover the rectangle, its top, its left); None where `data` is not tiled, or damaged. Releases the GIL."""

@@ -11,6 +11,7 @@ from stoker.image.ops import (
     ToFloat,
 )
 from stoker.image.pipeline import Pipeline
+from stoker.image.tiles import retile
 
 __all__ = [
     "Box",
@@ -23,4 +24,5 @@ __all__ = [
     "RandomVerticalFlip",
     "Resize",
     "ToFloat",
+    "retile",
 ]

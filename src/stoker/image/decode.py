@@ -12,6 +12,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from stoker._native import extract_tiles
 from stoker.errors import ImageError
 from stoker.image.jpeg import JpegHeader, read_jpeg_header
 
@@ -103,10 +104,24 @@ class EncodedImage:
             pixels = self._decode_all()
             return pixels[box.top : box.bottom, box.left : box.left + box.width], 1
         reduction = next((r for r in _REDUCTIONS if box.height >= r * at_least[0] and box.width >= r * at_least[1]), 1)
-        pixels = self._decode_rows(header, box.bottom, reduction)
-        top, left = box.top // reduction, box.left // reduction
+        pixels, above, before = self._decode_around(header, box, reduction)
+        top, left = (box.top - above) // reduction, (box.left - before) // reduction
         height, width = max(1, box.height // reduction), max(1, box.width // reduction)
         return pixels[top : top + height, left : left + width], reduction
+
+    def _decode_around(self, header: JpegHeader, box: Box, reduction: int) -> tuple[NDArray[np.uint8], int, int]:
+        """Reduced pixels that hold those of `box`, and the row and column of the first one: multiples of 8, before reduction."""
+        tiles = None
+        if header.is_tiled and self.data.endswith(_EOI):
+            tiles = extract_tiles(self.data, box.top, box.left, box.height, box.width)
+        if tiles is not None:
+            data, top, left = tiles
+            try:
+                size = simplejpeg.decode_jpeg_header(data)[:2] if reduction > 1 else (0, 0)
+                return simplejpeg.decode_jpeg(data, **_reduced(size, reduction)), top, left
+            except ValueError:  # damage: the whole file will say how
+                pass
+        return self._decode_rows(header, box.bottom, reduction), 0, 0
 
     def _decode_rows(self, header: JpegHeader, bottom: int, reduction: int) -> NDArray[np.uint8]:
         """At least rows ``[0, bottom)``, reduced. Stops below them where the file allows it: the header is told a smaller height."""
@@ -119,13 +134,7 @@ class EncodedImage:
             struct.pack_into(">H", data, header.height_offset, height)
         else:
             height = header.height
-        arguments: dict[str, Any] = {}
-        if reduction > 1:
-            arguments = {
-                "min_height": -(-height // reduction),
-                "min_width": -(-header.width // reduction),
-                "min_factor": reduction,
-            }
+        arguments = _reduced((height, header.width), reduction)
         try:
             # Not strict where decoding stops early: what follows the last row would be called extraneous.
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, strict=not stops, **arguments)
@@ -169,6 +178,13 @@ class EncodedImage:
 
     def __repr__(self) -> str:
         return f"EncodedImage({len(self.data):,} bytes{f', {self.path}' if self.path else ''})"
+
+
+def _reduced(size: tuple[int, int], reduction: int) -> dict[str, Any]:
+    """simplejpeg's arguments to decode an image of `size` at one `reduction`-th of it."""
+    if reduction == 1:
+        return {}
+    return {"min_height": -(-size[0] // reduction), "min_width": -(-size[1] // reduction), "min_factor": reduction}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-_SOI, _SOS, _APP1 = 0xD8, 0xDA, 0xE1
+_SOI, _SOS, _DRI, _APP1 = 0xD8, 0xDA, 0xDD, 0xE1
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _FRAMES = {marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)}
 _SEQUENTIAL = (0xC0, 0xC1)
@@ -18,7 +18,10 @@ _ORIENTATION_TAG, _SHORT = 0x0112, 3
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """What a decoder has to know beforehand. `height_offset` is where the two bytes of the height stand in the file."""
+    """What a decoder has to know beforehand. `height_offset` is where the two bytes of the height stand in the file.
+
+    `is_tiled` says whether restart markers cut every row of MCUs into equal tiles, so that some can be decoded alone.
+    """
 
     width: int
     height: int
@@ -26,6 +29,7 @@ class JpegHeader:
     mcu_height: int
     height_offset: int
     single_scan: bool
+    is_tiled: bool
     orientation: int
 
 
@@ -33,7 +37,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
     """The header of a JPEG; None for anything else, and for one whose header is damaged (a decoder will say how)."""
     if data[:2] != b"\xff\xd8":
         return None
-    offset, orientation, end = 2, 1, len(data)
+    offset, orientation, restart_interval, end = 2, 1, 0, len(data)
     frame: tuple[int, int] | None = None  # marker, offset of its contents
     while offset + 4 <= end:
         if data[offset] != 0xFF:
@@ -48,15 +52,19 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
         contents = offset + 4
         if marker == _APP1 and orientation == 1:
             orientation = _exif_orientation(data[contents : offset + 2 + length])
+        elif marker == _DRI and length == 4:
+            restart_interval = data[contents] << 8 | data[contents + 1]
         elif marker in _FRAMES:
             frame = marker, contents
         elif marker == _SOS:
-            return _header(data, frame, scan_components=data[contents], orientation=orientation)
+            return _header(data, frame, data[contents], restart_interval, orientation)
         offset += 2 + length
     return None
 
 
-def _header(data: bytes, frame: tuple[int, int] | None, scan_components: int, orientation: int) -> JpegHeader | None:
+def _header(
+    data: bytes, frame: tuple[int, int] | None, scan_components: int, restart_interval: int, orientation: int
+) -> JpegHeader | None:
     if frame is None:
         return None
     marker, start = frame
@@ -65,8 +73,11 @@ def _header(data: bytes, frame: tuple[int, int] | None, scan_components: int, or
         return None
     sampling = data[start + 7 : start + 6 + 3 * count : 3]
     mcu_height = 8 * max(factors & 15 for factors in sampling) if count > 1 else 8
+    mcu_width = 8 * max(factors >> 4 for factors in sampling) if count > 1 else 8
     single_scan = marker in _SEQUENTIAL and scan_components == count and precision == 8
-    return JpegHeader(width, height, count, mcu_height, start + 1, single_scan, orientation)
+    mcus_wide = -(-width // max(mcu_width, 8))
+    is_tiled = single_scan and restart_interval > 0 and mcus_wide % restart_interval == 0
+    return JpegHeader(width, height, count, mcu_height, start + 1, single_scan, is_tiled, orientation)
 
 
 def _exif_orientation(segment: bytes) -> int:
