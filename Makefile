@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-all check format bench clean
+.PHONY: help setup demo test test-all check format bench fuzz clean
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -51,6 +51,13 @@ format: setup        ## put the code into its format
 
 bench: setup         ## measure against torch (FOLDER=folder of photographs)
 	$(BIN)/python benchmarks/table.py $(FOLDER)
+
+fuzz: setup          ## change JPEGs at random under the sanitizers (SECONDS=60, SEED=0)
+	@mkdir -p build/fuzz
+	$(BIN)/python tests/image/corpus.py build/fuzz/corpus
+	$(CXX) -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Inative \
+	  native/fuzz/jpeg.cpp native/jpeg/*.cpp -o build/fuzz/jpeg
+	build/fuzz/jpeg $(or $(SECONDS),60) $(or $(SEED),0) build/fuzz/corpus/*.jpg
 
 clean:               ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
