@@ -94,6 +94,8 @@ class Parser {
       restart_interval_ = reader.word();
     } else if (marker == kSOS) {
       scan(reader);
+    } else if (marker == kAPP0 + 2 && length >= 6 && std::equal(file_.begin() + start + 2, file_.begin() + start + 6, "MPF")) {
+      throw Refused("several pictures in one file, found by their places in it");
     } else if ((marker >= kAPP0 && marker <= kAPP15) || marker == kCOM) {
       parsed_.picture.metadata.push_back(file_.subspan(start - 2, length + 2));
     } else {

@@ -136,12 +136,15 @@ def test_a_rectangle_outside_of_the_picture_is_refused(box: tuple[int, int, int,
     assert extract_tiles(TILED["4:2:0"][1], *box) is None
 
 
-@pytest.mark.parametrize("kind", ["CMYK", "PNG", "truncated", "empty"])
+@pytest.mark.parametrize("kind", ["CMYK", "MPO", "PNG", "truncated", "empty"])
 def test_what_cannot_be_tiled_stays_as_it_is(kind: str) -> None:
     whole = as_jpeg(noisy(64, 64))
     png = io.BytesIO()
     noisy(9, 9).save(png, "PNG")
+    mpo = io.BytesIO()
+    noisy(64, 64).save(mpo, "MPO", save_all=True, append_images=[noisy(64, 48)])
     data = {
+        "MPO": mpo.getvalue(),
         "CMYK": as_jpeg(noisy(64, 64).convert("CMYK")),
         "PNG": png.getvalue(),
         "truncated": whole[: len(whole) // 2],
