@@ -5,11 +5,6 @@
 namespace stoker::jpeg {
 namespace {
 
-enum Marker : int {
-  kSOF0 = 0xC0, kSOF1 = 0xC1, kSOF2 = 0xC2, kDHT = 0xC4, kRST0 = 0xD0, kRST7 = 0xD7, kSOI = 0xD8, kEOI = 0xD9, kSOS = 0xDA,
-  kDQT = 0xDB, kDRI = 0xDD, kAPP0 = 0xE0, kAPP15 = 0xEF, kCOM = 0xFE,
-};
-
 // The contents of one segment.
 class Reader {
  public:
@@ -84,7 +79,6 @@ class Parser {
     Reader reader(file_.subspan(start + 2, length - 2));
     position_ = start + length;
     if (marker == kSOF0 || marker == kSOF1 || marker == kSOF2) {
-      parsed_.height_offset = start + 3;
       frame(reader, marker == kSOF2);
     } else if (marker == kDQT) {
       quant_tables(reader);
@@ -94,7 +88,7 @@ class Parser {
       restart_interval_ = reader.word();
     } else if (marker == kSOS) {
       scan(reader);
-    } else if (marker == kAPP0 + 2 && length >= 6 && std::equal(file_.begin() + start + 2, file_.begin() + start + 6, "MPF")) {
+    } else if (marker == kAPP2 && length >= 6 && std::equal(file_.begin() + start + 2, file_.begin() + start + 6, "MPF")) {
       throw Refused("several pictures in one file, found by their places in it");
     } else if ((marker >= kAPP0 && marker <= kAPP15) || marker == kCOM) {
       parsed_.picture.metadata.push_back(file_.subspan(start - 2, length + 2));
@@ -223,9 +217,6 @@ class Parser {
     scan.restart_interval = restart_interval_;
     scan.dc_tables = dc_tables_;
     scan.ac_tables = ac_tables_;
-    if (parsed_.scans.empty()) {
-      parsed_.scans_start = position_;
-    }
     const std::size_t start = position_;
     position_ = end_of_scan(start);
     scan.data = file_.subspan(start, position_ - start);

@@ -10,6 +10,11 @@
 
 namespace stoker::jpeg {
 
+enum Marker : int {
+  kSOF0 = 0xC0, kSOF1 = 0xC1, kSOF2 = 0xC2, kDHT = 0xC4, kRST0 = 0xD0, kRST7 = 0xD7, kSOI = 0xD8, kEOI = 0xD9, kSOS = 0xDA,
+  kDQT = 0xDB, kDRI = 0xDD, kAPP0 = 0xE0, kAPP2 = 0xE2, kAPP14 = 0xEE, kAPP15 = 0xEF, kCOM = 0xFE,
+};
+
 struct ScanComponent {
   int index;  // into Picture::components
   int dc_table;
@@ -33,8 +38,6 @@ struct ParsedFile {
   Picture picture{};  // blocks are allocated, and zero
   bool progressive = false;
   std::vector<Scan> scans{};
-  std::size_t scans_start = 0;  // where the first scan's data begins in the file
-  std::size_t height_offset = 0;
 };
 
 // Parses a whole file. Throws Refused for what is damaged, arithmetic, lossless, hierarchical, of 12 bits, or of 2 or 4 components.

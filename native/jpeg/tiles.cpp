@@ -10,8 +10,6 @@
 namespace stoker::jpeg {
 namespace {
 
-constexpr int kSOF0 = 0xC0, kSOF1 = 0xC1, kSOS = 0xDA, kDRI = 0xDD, kAPP0 = 0xE0, kAPP14 = 0xEE, kAPP15 = 0xEF, kCOM = 0xFE, kEOI = 0xD9;
-
 // The header of a tiled file, without what a decoder of pixels does not need.
 struct Header {
   std::vector<std::uint8_t> bytes{};
@@ -48,7 +46,7 @@ void read_frame(Header& header, Bytes contents) {
 }
 
 Header read_header(Bytes file) {
-  if (file.size() < 4 || file[0] != 0xFF || file[1] != 0xD8) {
+  if (file.size() < 4 || file[0] != 0xFF || file[1] != kSOI) {
     throw Refused("no JPEG");
   }
   Header header;
@@ -116,7 +114,7 @@ class Tiles {
         from = end_ + 2;
         continue;
       }
-      is_last_ = after < 0xD0 || after > 0xD7;
+      is_last_ = after < kRST0 || after > kRST7;
       return;
     }
   }
@@ -184,7 +182,7 @@ Extract extract(Bytes file, Rectangle rectangle) {
       }
       if (written) {
         out.push_back(0xFF);
-        out.push_back(static_cast<std::uint8_t>(0xD0 + ((written - 1) & 7)));
+        out.push_back(static_cast<std::uint8_t>(kRST0 + ((written - 1) & 7)));
       }
       out.insert(out.end(), tile.begin(), tile.end());
       ++written;

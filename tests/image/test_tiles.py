@@ -15,7 +15,7 @@ from stoker._native import extract_tiles
 from stoker.errors import ArgumentError
 from stoker.image import Box, EncodedImage, retile
 from stoker.image.jpeg import read_jpeg_header
-from tests.image.pictures import smooth
+from tests.image.pictures import encoded, smooth
 
 SUBSAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
 SIZES = [(1, 1), (8, 8), (15, 17), (16, 33), (67, 131), (121, 232)]
@@ -24,12 +24,6 @@ SIZES = [(1, 1), (8, 8), (15, 17), (16, 33), (67, 131), (121, 232)]
 def noisy(height: int, width: int) -> Image.Image:
     noise = np.random.default_rng(height * width).integers(0, 90, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(np.asarray(smooth(height, width)) // 2 + noise)
-
-
-def as_jpeg(image: Image.Image, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", **options)
-    return file.getvalue()
 
 
 def decoded(data: bytes) -> tuple[str, bytes]:
@@ -46,7 +40,7 @@ def decoded(data: bytes) -> tuple[str, bytes]:
 )
 def test_tiling_loses_nothing(size: tuple[int, int], subsampling: str, options: dict[str, object]) -> None:
     image = noisy(*size).convert("L" if subsampling == "grey" else "RGB")
-    data = as_jpeg(image, **({} if subsampling == "grey" else {"subsampling": subsampling}), **options)
+    data = encoded(image, "JPEG", **({} if subsampling == "grey" else {"subsampling": subsampling}), **options)
     for tile_mcus in (1, 4, 1000):
         tiled = retile(data, tile_mcus)
         assert tiled is not None
@@ -57,19 +51,11 @@ def test_tiling_loses_nothing(size: tuple[int, int], subsampling: str, options: 
         assert retile(tiled, tile_mcus) == tiled
 
 
-def test_real_photographs_lose_nothing(photos: Path) -> None:
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_real_photographs_lose_nothing(every: int, photos: Path) -> None:
     files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     assert len(files) == 700
-    for path in files[::7]:
-        data = path.read_bytes()
-        tiled = retile(data)
-        assert tiled is not None, path
-        assert decoded(tiled) == decoded(data), path
-
-
-@pytest.mark.slow
-def test_all_real_photographs_lose_nothing(photos: Path) -> None:
-    for path in sorted(photos.rglob("*.JPEG")):
+    for path in files[::every]:
         data = path.read_bytes()
         tiled = retile(data)
         assert tiled is not None, path
@@ -79,7 +65,7 @@ def test_all_real_photographs_lose_nothing(photos: Path) -> None:
 def test_metadata_stays() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    data = as_jpeg(noisy(40, 60), exif=exif, comment=b"hello", icc_profile=b"profile" * 9)
+    data = encoded(noisy(40, 60), "JPEG", exif=exif, comment=b"hello", icc_profile=b"profile" * 9)
     tiled = Image.open(io.BytesIO(retile(data) or b""))
     assert tiled.getexif()[0x0112] == 6
     assert tiled.info["comment"] == b"hello"
@@ -87,7 +73,7 @@ def test_metadata_stays() -> None:
 
 
 TILED = {
-    name: (as_jpeg(image, **options), retile(as_jpeg(image, **options), 2) or b"")
+    name: (encoded(image, "JPEG", **options), retile(encoded(image, "JPEG", **options), 2) or b"")
     for name, image, options in [
         *((each, noisy(203, 317), {"subsampling": each}) for each in SUBSAMPLINGS),
         ("grey", noisy(90, 170).convert("L"), {}),
@@ -96,26 +82,29 @@ TILED = {
 }
 
 
+def draw_box(data: st.DataObject, size: tuple[int, int], least: int) -> Box:
+    """A rectangle within `size`, of at least `least` pixels in height and width."""
+    (top, height), (left, width) = (
+        (start := data.draw(st.integers(0, side - least)), data.draw(st.integers(least, side - start))) for side in size
+    )
+    return Box(top, left, height, width)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(TILED)), st.data())
 def test_a_crop_of_tiles_is_a_crop_of_the_whole(name: str, data: st.DataObject) -> None:
     plain, tiled = (EncodedImage(each) for each in TILED[name])
-    height, width = plain.size
-    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    box = Box(top, left, data.draw(st.integers(1, height - top)), data.draw(st.integers(1, width - left)))
+    box = draw_box(data, plain.size, least=1)
     pixels, reduction = tiled.decode_box(box, (box.height, box.width))
     assert reduction == 1
     assert np.array_equal(pixels, plain.decode()[box.top : box.bottom, box.left : box.left + box.width])
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(sorted(TILED)), st.data())
-def test_a_reduced_crop_is_the_same_with_tiles_and_without(name: str, data: st.DataObject) -> None:
+@given(st.sampled_from(sorted(TILED)), st.sampled_from([2, 4, 8]), st.data())
+def test_a_reduced_crop_is_the_same_with_tiles_and_without(name: str, reduction: int, data: st.DataObject) -> None:
     plain, tiled = (EncodedImage(each) for each in TILED[name])
-    height, width = plain.size
-    top, left = data.draw(st.integers(0, height - 16)), data.draw(st.integers(0, width - 16))
-    box = Box(top, left, data.draw(st.integers(16, height - top)), data.draw(st.integers(16, width - left)))
-    reduction = data.draw(st.sampled_from([2, 4, 8]))
+    box = draw_box(data, plain.size, least=16)
     wanted = (box.height // reduction, box.width // reduction)
     (ours, factor), (theirs, same) = tiled.decode_box(box, wanted), plain.decode_box(box, wanted)
     assert factor == same == reduction
@@ -138,15 +127,11 @@ def test_a_rectangle_outside_of_the_picture_is_refused(box: tuple[int, int, int,
 
 @pytest.mark.parametrize("kind", ["CMYK", "MPO", "PNG", "truncated", "empty"])
 def test_what_cannot_be_tiled_stays_as_it_is(kind: str) -> None:
-    whole = as_jpeg(noisy(64, 64))
-    png = io.BytesIO()
-    noisy(9, 9).save(png, "PNG")
-    mpo = io.BytesIO()
-    noisy(64, 64).save(mpo, "MPO", save_all=True, append_images=[noisy(64, 48)])
+    whole = encoded(noisy(64, 64), "JPEG")
     data = {
-        "MPO": mpo.getvalue(),
-        "CMYK": as_jpeg(noisy(64, 64).convert("CMYK")),
-        "PNG": png.getvalue(),
+        "MPO": encoded(noisy(64, 64), "MPO", save_all=True, append_images=[noisy(64, 48)]),
+        "CMYK": encoded(noisy(64, 64).convert("CMYK"), "JPEG"),
+        "PNG": encoded(noisy(9, 9), "PNG"),
         "truncated": whole[: len(whole) // 2],
         "empty": b"",
     }
@@ -154,7 +139,7 @@ def test_what_cannot_be_tiled_stays_as_it_is(kind: str) -> None:
 
 
 def test_a_progressive_file_without_its_last_scans_stays_as_it_is() -> None:
-    whole = as_jpeg(noisy(64, 64), progressive=True)
+    whole = encoded(noisy(64, 64), "JPEG", progressive=True)
     last = whole.rindex(b"\xff\xda")
     assert retile(whole) is not None
     assert retile(whole[:last] + b"\xff\xd9") is None
@@ -167,7 +152,7 @@ def test_a_tile_has_a_width(tile_mcus: int) -> None:
 
 
 SMALL = {
-    name: as_jpeg(noisy(24, 40), **options)
+    name: encoded(noisy(24, 40), "JPEG", **options)
     for name, options in (("baseline", {}), ("progressive", {"progressive": True}))
 }
 
