@@ -3,11 +3,14 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cerrno>
 #include <string>
+#include <vector>
 
 #include "gather.hpp"
 #include "jpeg/tiles.hpp"
 #include "resample.hpp"
+#include "spans.hpp"
 
 namespace nb = nanobind;
 
@@ -70,6 +73,50 @@ nb::object extract_tiles(const nb::bytes& data, int top, int left, int height, i
   return nb::make_tuple(to_bytes(extract.file), extract.top, extract.left);
 }
 
+using Addresses = nb::ndarray<const std::uint64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+nb::tuple map_file(const nb::bytes& path) {
+  stoker::Mapping mapping{};
+  {
+    nb::gil_scoped_release release;
+    mapping = stoker::map_file(path.c_str());
+  }
+  if (mapping.error) {
+    errno = mapping.error;
+    PyErr_SetFromErrnoWithFilename(PyExc_OSError, path.c_str());
+    throw nb::python_error();
+  }
+  return nb::make_tuple(reinterpret_cast<std::uintptr_t>(mapping.data), mapping.size);
+}
+
+void require_pairs(const Addresses& addresses, const Indices& lengths) {
+  if (addresses.size() != lengths.size()) {
+    throw nb::value_error("addresses and lengths must be of one length");
+  }
+}
+
+void copy_spans(const Addresses& addresses, const Indices& lengths, std::uintptr_t target) {
+  require_pairs(addresses, lengths);
+  nb::gil_scoped_release release;
+  stoker::copy_spans(addresses.data(), lengths.data(), addresses.size(), reinterpret_cast<std::byte*>(target));
+}
+
+void load_bounds(const Addresses& addresses, std::uintptr_t target) {
+  nb::gil_scoped_release release;
+  stoker::load_bounds(addresses.data(), addresses.size(), reinterpret_cast<std::int64_t*>(target));
+}
+
+std::size_t read_ahead(const Addresses& addresses, const Indices& lengths, std::int64_t max_gap) {
+  require_pairs(addresses, lengths);
+  nb::gil_scoped_release release;
+  std::vector<stoker::Span> spans;
+  spans.reserve(addresses.size());
+  for (std::size_t position = 0; position < addresses.size(); ++position) {
+    spans.push_back({addresses.data()[position], lengths.data()[position]});
+  }
+  return stoker::read_ahead(spans.data(), spans.size(), max_gap);
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -84,4 +131,12 @@ NB_MODULE(_native, module) {
              "The same JPEG with a restart marker after about `tile_mcus` MCUs; None for what has to stay as it is.");
   module.def("extract_tiles", &extract_tiles, nb::arg("data"), nb::arg("top"), nb::arg("left"), nb::arg("height"), nb::arg("width"),
              "(a JPEG of the tiles that cover the rectangle, its top, its left); None where `data` is not tiled, or damaged.");
+  module.def("map_file", &map_file, nb::arg("path"), "(address, bytes) of a file, mapped read-only; its path as os.fsencode gives it. Raises OSError.");
+  module.def("unmap_file", &stoker::unmap_file, nb::arg("address"), nb::arg("size"), "Ends a mapping.");
+  module.def("copy_spans", &copy_spans, nb::arg("addresses"), nb::arg("lengths"), nb::arg("target"),
+             "Copies spans of memory behind each other. Releases the GIL.");
+  module.def("load_bounds", &load_bounds, nb::arg("addresses"), nb::arg("target"),
+             "Reads two neighbouring 64-bit numbers at each address. Releases the GIL.");
+  module.def("read_ahead", &read_ahead, nb::arg("addresses"), nb::arg("lengths"), nb::arg("max_gap"),
+             "Tells the kernel that spans of mapped files will be needed. Releases the GIL.");
 }

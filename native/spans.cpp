@@ -1,0 +1,98 @@
+#include "spans.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace stoker {
+namespace {
+
+const std::byte* at(std::uint64_t address) { return reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(address)); }
+
+// Rows ahead of the one that is copied, whose beginnings are fetched into the cache meanwhile; see gather.cpp.
+constexpr std::size_t kAhead = 6;
+constexpr std::int64_t kCacheLine = 64;
+constexpr std::int64_t kMaxPrefetchedBytes = 2048;
+
+void prefetch(std::uint64_t address, std::int64_t length) {
+  for (std::int64_t offset = 0; offset < std::min(length, kMaxPrefetchedBytes); offset += kCacheLine) {
+    __builtin_prefetch(at(address) + offset, 0, 0);
+  }
+}
+
+}  // namespace
+
+Mapping map_file(const char* path) noexcept {
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return {nullptr, 0, errno};
+  }
+  struct stat status {};
+  Mapping mapping{nullptr, 0, 0};
+  if (::fstat(fd, &status) != 0) {
+    mapping.error = errno;
+  } else if (status.st_size > 0) {
+    const auto size = static_cast<std::size_t>(status.st_size);
+    void* memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+      mapping.error = errno;
+    } else {
+      mapping = {static_cast<const std::byte*>(memory), size, 0};
+    }
+  }
+  ::close(fd);
+  return mapping;
+}
+
+void unmap_file(std::uint64_t address, std::size_t size) noexcept {
+  if (address && size) {
+    ::munmap(const_cast<std::byte*>(at(address)), size);
+  }
+}
+
+void copy_spans(const std::uint64_t* addresses, const std::int64_t* lengths, std::size_t count, std::byte* target) noexcept {
+  for (std::size_t position = 0; position < std::min(count, kAhead); ++position) {
+    prefetch(addresses[position], lengths[position]);
+  }
+  for (std::size_t position = 0; position < count; ++position) {
+    if (position + kAhead < count) {
+      prefetch(addresses[position + kAhead], lengths[position + kAhead]);
+    }
+    const auto length = static_cast<std::size_t>(lengths[position]);
+    if (length) {
+      std::memcpy(target, at(addresses[position]), length);
+      target += length;
+    }
+  }
+}
+
+void load_bounds(const std::uint64_t* addresses, std::size_t count, std::int64_t* bounds) noexcept {
+  for (std::size_t position = 0; position < count; ++position) {
+    std::memcpy(bounds + 2 * position, at(addresses[position]), 2 * sizeof(std::int64_t));
+  }
+}
+
+std::size_t read_ahead(Span* spans, std::size_t count, std::int64_t max_gap) noexcept {
+  static const std::uint64_t page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::sort(spans, spans + count, [](const Span& a, const Span& b) { return a.address < b.address; });
+  std::size_t requests = 0;
+  for (std::size_t position = 0; position < count;) {
+    const std::uint64_t start = spans[position].address / page * page;
+    std::uint64_t end = spans[position].address + static_cast<std::uint64_t>(spans[position].length);
+    for (++position; position < count && spans[position].address <= end + static_cast<std::uint64_t>(max_gap); ++position) {
+      end = std::max(end, spans[position].address + static_cast<std::uint64_t>(spans[position].length));
+    }
+    if (end > start) {
+      ::madvise(const_cast<std::byte*>(at(start)), static_cast<std::size_t>(end - start), MADV_WILLNEED);
+      ++requests;
+    }
+  }
+  return requests;
+}
+
+}  // namespace stoker

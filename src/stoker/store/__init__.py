@@ -1,0 +1,1 @@
+"""The packed format: a manifest and Arrow IPC shards. `docs/format.md` is its specification."""
