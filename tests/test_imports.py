@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"__init__"},  # of the package: `from stoker import Loader` is for those above it
     {"cli"},
 ]
-OPTIONAL = {"torchvision", "albumentations", "sklearn", "cv2", "psutil"}
+OPTIONAL = {"torchvision", "albumentations", "sklearn", "cv2", "psutil", "h5py", "pyarrow", "datasets"}
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -118,6 +118,9 @@ def test_importing_stoker_imports_nothing_heavy() -> None:
         "click",
         "sklearn",
         "cv2",
+        "h5py",
+        "pyarrow",
+        "datasets",
     }
     assert roots(modules_after("import stoker")) & unwanted == set()
 
@@ -126,6 +129,10 @@ def test_the_loader_imports_no_optional_package_and_no_image_code() -> None:
     modules = modules_after("import stoker; stoker.Loader")
     assert roots(modules) & {"click", "rich", *OPTIONAL} == set()
     assert not {name for name in modules if name.startswith("PIL.") and name.endswith("ImagePlugin")}
+
+
+def test_the_sources_import_no_optional_package() -> None:
+    assert roots(modules_after("import stoker.data, stoker; stoker.open")) & {"click", "rich", *OPTIONAL} == set()
 
 
 def test_the_command_line_answers_without_torch() -> None:
@@ -147,6 +154,7 @@ def test_the_public_names() -> None:
         "ImageError",
         "Loader",
         "MemoryLimitError",
+        "MissingPackageError",
         "StateError",
         "StokerError",
         "TravelError",

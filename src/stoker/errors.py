@@ -8,8 +8,10 @@
     ├── StateError (ValueError)          a state that does not belong to this loader
     ├── DataError (RuntimeError)         data that cannot be read
     │   ├── EmptyFolderError             no samples where samples were expected
-    │   └── ImageError                   one image that cannot be decoded; names its path
+    │   ├── ImageError                   one image that cannot be decoded; names its path
+    │   └── StoreError                   a packed store that is damaged, or cannot hold what it is given
     ├── MemoryLimitError (MemoryError)   what was asked for does not fit; names both figures
+    ├── MissingPackageError (ImportError) a package that a reader needs is not installed; names the extra
     ├── TravelError (TypeError)          a dataset that cannot be sent to a worker; names the attribute
     └── WorkerError (RuntimeError)       a worker that failed to start, died, or hung
 
@@ -48,8 +50,16 @@ class ImageError(DataError):
     """One image that cannot be decoded. The message names its path where there is one."""
 
 
+class StoreError(DataError):
+    """A packed store that is damaged, or cannot hold what it is given. The message names file, offset and rows where there are any."""
+
+
 class MemoryLimitError(StokerError, MemoryError):
     """What was asked for does not fit in memory. The message names both figures."""
+
+
+class MissingPackageError(StokerError, ImportError):
+    """A package that a reader needs is not installed. The message says what to install."""
 
 
 class TravelError(StokerError, TypeError):
