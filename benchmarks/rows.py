@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 import torch
-from compare import Contender, alternate, report, single_threaded
+from compare import Local, alternate, judge, report, single_threaded
 from torch.utils.data import DataLoader, TensorDataset
 
 import stoker
@@ -24,11 +24,12 @@ def compare(
     ours = stoker.Loader(dataset, seed=0, **common)
     slow, fast = max(8, batches // 20), batches  # torch needs no more batches for a steady figure
     contenders = (
-        Contender("stoker", lambda: ours, fast),
-        Contender(f"torch, {torch_workers} workers", lambda: theirs, slow),
+        Local(f"torch, {torch_workers} workers", slow, lambda: theirs),
+        Local("stoker", fast, lambda: ours),
     )
-    ratio = alternate(*contenders, rounds)
-    report(*contenders, batch_size, ratio, goal)
+    alternate(contenders, rounds)
+    report(contenders, batch_size)
+    judge(contenders[1], contenders[0], goal)
 
 
 def main() -> None:

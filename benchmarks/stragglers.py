@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from compare import Contender, alternate, report, single_threaded
+from compare import Local, alternate, judge, report, single_threaded
 from torch.utils.data import DataLoader, Dataset
 
 import stoker
@@ -47,9 +47,10 @@ def main() -> None:
     single_threaded()
     print("every second batch of 32 ten times slower (0.5 and 5 ms a sample), in order")
     ours, theirs = loaders(Sleepy(32 * 40, 0.0005, 0.005, 32), 32)
-    contenders = Contender("stoker, 2 processes", lambda: ours, 40), Contender("torch, 2 workers", lambda: theirs, 40)
-    ratio = alternate(*contenders, arguments.rounds)
-    report(*contenders, 32, ratio, 1.7)
+    contenders = Local("torch, 2 workers", 40, lambda: theirs), Local("stoker, 2 processes", 40, lambda: ours)
+    alternate(contenders, arguments.rounds)
+    report(contenders, 32)
+    judge(contenders[1], contenders[0], 1.7)
     print("first batch of 64 samples of 20 ms, workers up")
     ours, theirs = loaders(Sleepy(256, 0.02, 0.02, 64), 64)
     times: dict[Any, list[float]] = {ours: [], theirs: []}

@@ -2,8 +2,8 @@
 
     python benchmarks/table.py [FOLDER of photographs]
 
-Ratios of two things that ran in turn, in one process; above 1 stoker is faster. Absolute figures of one machine are no
-result, and stand in each benchmark's own output.
+Ratios of two things that ran in turn, stoker to a peer, which is torch's DataLoader where no other is named; above 1
+stoker is faster. Absolute figures of one machine are no result, and stand in each benchmark's own output.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def run(benchmark: str, arguments: list[str]) -> Iterator[str]:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    lines = ["| benchmark | what | stoker ÷ torch | goal |", "|---|---|---:|---:|"]
+    lines = ["| benchmark | what | ratio | goal |", "|---|---|---:|---:|"]
     lines += [f"| `{row.benchmark}` | {row.title} | {row.ratio} | {row.goal} |" for row in rows]
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from compare import Contender, alternate, report, single_threaded
+from compare import Local, alternate, judge, report, single_threaded
 from torch.utils.data import DataLoader, Dataset
 
 import stoker
@@ -59,16 +59,15 @@ def compare(
     common: dict[str, Any] = {"batch_size": BATCH, "shuffle": True}
     theirs = DataLoader(dataset, num_workers=torch_workers, persistent_workers=torch_workers > 0, **common)
     ours = stoker.Loader(dataset, num_workers=2, persistent_workers=True, executor="process", seed=0, **common)
-    contenders = (
-        Contender("stoker, 2 processes", lambda: ours, batches),
-        Contender(f"torch, {torch_workers} workers", lambda: theirs, batches),
-    )
     kept: list[Any] = []
     consume: Callable[[Any], object] | None = kept.append if keep else None
-    if keep:
-        contenders[0].epoch, contenders[1].epoch = _clearing(kept, ours), _clearing(kept, theirs)
-    ratio = alternate(*contenders, rounds, consume)
-    report(*contenders, BATCH, ratio, goal)
+    contenders = (
+        Local(f"torch, {torch_workers} workers", batches, _clearing(kept, theirs), consume),
+        Local("stoker, 2 processes", batches, _clearing(kept, ours), consume),
+    )
+    alternate(contenders, rounds)
+    report(contenders, BATCH)
+    judge(contenders[1], contenders[0], goal)
 
 
 def _clearing(kept: list[Any], loader: Any) -> Callable[[], Any]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.py"))
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+SCRIPTS = sorted([*FOLDER.glob("*.py"), *FOLDER.glob("peers/*.py")])
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(FOLDER).with_suffix("")))
 def test_it_imports_and_has_a_docstring(script: Path) -> None:
-    module = importlib.import_module(script.stem)
+    module = importlib.import_module(".".join(script.relative_to(FOLDER).with_suffix("").parts))
     assert Path(str(module.__file__)) == script, "another module of this name stands in its way"
     assert module.__doc__
