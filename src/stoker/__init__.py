@@ -19,6 +19,7 @@ from stoker.errors import (
     MissingPackageError,
     StateError,
     StokerError,
+    StoreError,
     TravelError,
     TypeMismatchError,
     WorkerError,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from stoker.engine.failures import ErrorPolicy
     from stoker.engine.processes.launch import shutdown
     from stoker.loader import Loader
+    from stoker.packing.pack import pack
+    from stoker.store.verify import verify
 
 __version__ = "0.1.0"
 
@@ -44,6 +47,7 @@ __all__ = [
     "MissingPackageError",
     "StateError",
     "StokerError",
+    "StoreError",
     "TravelError",
     "TypeMismatchError",
     "WorkerError",
@@ -52,14 +56,18 @@ __all__ = [
     "image",
     "open",
     "order",
+    "pack",
     "shutdown",
+    "verify",
 ]
 
 _MODULE_OF = {
     "ErrorPolicy": "stoker.engine.failures",
     "Loader": "stoker.loader",
     "open": "stoker.data.open",
+    "pack": "stoker.packing.pack",
     "shutdown": "stoker.engine.processes.launch",
+    "verify": "stoker.store.verify",
 }
 _ROOMS = ("batch", "data", "image", "order")
 

@@ -53,6 +53,10 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """The file that a sample comes from, where it comes from one."""
         return None
 
+    def sample_name(self, index: int) -> str | None:
+        """What the source calls a sample (a relative path, a key), where it has a name: a packed store keeps it."""
+        return None
+
     def fingerprint(self) -> dict[str, Any]:
         """What a resume state knows of the dataset."""
         return {"type": type(self).__name__, "length": len(self), "columns": list(self.columns)}
@@ -133,8 +137,14 @@ class Mapped(Dataset):
     def finish(self, column: str, value: Any) -> Any:
         return value if column in self.functions else self.source.finish(column, value)
 
+    def as_sample(self, values: tuple[Any, ...]) -> Any:
+        return self.source.as_sample(values)
+
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(index)
+
+    def sample_name(self, index: int) -> str | None:
+        return self.source.sample_name(index)
 
     def fingerprint(self) -> dict[str, Any]:
         return self.source.fingerprint()
@@ -190,6 +200,9 @@ class Selected(Dataset):
 
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(int(self.indices[index]))
+
+    def sample_name(self, index: int) -> str | None:
+        return self.source.sample_name(int(self.indices[index]))
 
     def fingerprint(self) -> dict[str, Any]:
         return {**self.source.fingerprint(), "type": "Selected", "length": len(self)}

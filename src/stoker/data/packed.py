@@ -18,7 +18,7 @@ from stoker.store.reader import Reader
 from stoker.store.schema import Column
 
 _BULK_KINDS = ("scalar", "tensor", "string", "bytes")
-_NAME = "name"
+_NAME = "_name"
 
 
 class Packed(Dataset):

@@ -15,7 +15,7 @@ from stoker.data.bulk import bulk_reader
 from stoker.engine.failures import Skipped, note_sample
 from stoker.engine.protocol import BatchSpec, Kind, Work
 from stoker.engine.seeding import Seeder, global_state_digest
-from stoker.order.keys import KeyedRandom, batch_key, derive, sample_key, sample_keys
+from stoker.order.keys import KeyedRandom, batch_key, derive, sample_key, sample_keys, set_current_epoch
 
 _MAX_ATTEMPTS = 100  # replacements for one skipped sample, before its own error is raised after all
 
@@ -117,6 +117,7 @@ class Fetcher:
             EmptyBatchError: every sample was skipped.
             ExhaustedError: the iterable dataset has ended.
         """
+        set_current_epoch(spec.epoch)
         if self.work.iterable:
             return self._next_of_stream(spec.epoch), []
         skipped: list[Skipped] = []
@@ -215,6 +216,7 @@ class Fetcher:
         Raises:
             MisfitError: a row does not fit the others, or can only be collated.
         """
+        set_current_epoch(spec.epoch)
         if not self._seeder.needs_keys:
             return self._write_indexed(spec, start, stop, open_writer)
         writer: RowWriter | None = None

@@ -1,8 +1,8 @@
 """Keys: 64-bit numbers that decide everything random, derived from (seed, epoch, position) by integer arithmetic alone.
 
 The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
-2014), a bijection on 64 bits. Every function here is pure but the pair `current_key` and `set_current_key`, which is
-thread-local.
+2014), a bijection on 64 bits. Every function here is pure but those that say what is
+current, which are thread-local.
 """
 
 from __future__ import annotations
@@ -41,6 +41,16 @@ def derive(key: int, *words: int) -> int:
     for word in words:
         key = mix64((key + GOLDEN) ^ mix64(word))
     return key
+
+
+def derive_array(keys: NDArray[np.uint64], word: int) -> NDArray[np.uint64]:
+    """``derive(key, word)`` of each key."""
+    return mix64_array((keys + np.uint64(GOLDEN)) ^ np.uint64(mix64(word)))
+
+
+def uniforms(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """The first ``KeyedRandom(key).uniform()`` of each key."""
+    return (mix64_array(mix64_array(keys) + np.uint64(GOLDEN)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def sample_key(seed: int, epoch: int, position: int) -> int:
@@ -98,6 +108,7 @@ class KeyedRandom:
 
 class _Current(threading.local):
     key: int | None = None
+    epoch: int = 0
 
 
 _current = _Current()
@@ -111,3 +122,13 @@ def current_key() -> int | None:
 def set_current_key(key: int | None) -> None:
     """Says whose key operations read from now on in this thread. The engine's to call."""
     _current.key = key
+
+
+def current_epoch() -> int:
+    """The epoch whose samples are being made in this thread; 0 outside a loader."""
+    return _current.epoch
+
+
+def set_current_epoch(epoch: int) -> None:
+    """Says which epoch `current_epoch` gives from now on in this thread. The engine's to call."""
+    _current.epoch = epoch
