@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "bind/crops.hpp"
 #include "gather.hpp"
 #include "jpeg/tiles.hpp"
 #include "resample.hpp"
@@ -84,4 +85,5 @@ NB_MODULE(_native, module) {
              "The same JPEG with a restart marker after about `tile_mcus` MCUs; None for what has to stay as it is.");
   module.def("extract_tiles", &extract_tiles, nb::arg("data"), nb::arg("top"), nb::arg("left"), nb::arg("height"), nb::arg("width"),
              "(a JPEG of the tiles that cover the rectangle, its top, its left); None where `data` is not tiled, or damaged.");
+  stoker::bind::add_crops(module);
 }
