@@ -11,7 +11,7 @@ int extended(int bits, int size) noexcept { return size == 0 || bits >> (size - 
 template <int kMaxSize>
 constexpr bool kIsDc = kMaxSize == kMaxDcSize;
 
-// How many coefficients a symbol passes, or -1 where it means nothing in a sequential scan.
+// How many places a symbol goes on, or -1 where it means nothing in a sequential scan.
 template <int kMaxSize>
 int advance_of(int symbol) noexcept {
   if (kIsDc<kMaxSize>) {
@@ -19,9 +19,9 @@ int advance_of(int symbol) noexcept {
   }
   const int size = symbol & 15;
   if (size == 0) {
-    return symbol == 0 ? kEndOfBlock : symbol == 0xF0 ? 15 : -1;
+    return symbol == 0 ? kEndOfBlock : symbol == 0xF0 ? 16 : -1;
   }
-  return size <= kMaxSize ? symbol >> 4 : -1;
+  return size <= kMaxSize ? (symbol >> 4) + 1 : -1;
 }
 
 template <int kMaxSize>
@@ -68,9 +68,7 @@ void CombinedTable<kBits, kMaxSize>::fill(int code, int length, int symbol) noex
   }
   auto entry = entries_.begin() + (static_cast<std::ptrdiff_t>(code) << (kBits - length));
   for (int bits = 0; bits < 1 << size; ++bits, entry += std::ptrdiff_t{1} << free_bits) {
-    const Symbol found{static_cast<std::int16_t>(extended(bits, size)), static_cast<std::uint8_t>(advance),
-                       static_cast<std::uint8_t>(length + size)};
-    std::fill_n(entry, std::size_t{1} << free_bits, found);
+    std::fill_n(entry, std::size_t{1} << free_bits, Symbol(extended(bits, size), advance, length + size));
   }
 }
 
@@ -91,7 +89,7 @@ Symbol CombinedTable<kBits, kMaxSize>::find(std::uint64_t bits) const noexcept {
     return {};
   }
   const int value = size == 0 ? 0 : static_cast<int>(bits << length >> (64 - size));
-  return {static_cast<std::int16_t>(extended(value, size)), static_cast<std::uint8_t>(advance), static_cast<std::uint8_t>(length + size)};
+  return {extended(value, size), advance, length + size};
 }
 
 template class CombinedTable<10, kMaxDcSize>;

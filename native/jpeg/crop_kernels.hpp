@@ -30,38 +30,44 @@ constexpr auto kPlaces = [] {
 // Reads one block; with kStored its coefficients are put into `block`, which is all zeros. Returns the last coefficient's place in
 // zigzag order, or -1 for damage.
 template <bool kStored>
-inline int decode_block(Bits& bits, const DcTable& dc, const AcTable& ac, int& predicted, std::int16_t* block) {
+inline int decode_block(Bits& kept_bits, const DcTable& dc, const AcTable& ac, int& predicted, std::int16_t* block) {
+  Bits bits = kept_bits;  // in registers: nobody else sees this copy
   bits.refill();
   Symbol symbol = dc.look(bits.buffer);
-  if (symbol.length == 0) [[unlikely]] {
+  if (symbol.length() == 0) [[unlikely]] {
     symbol = dc.find(bits.buffer);
   }
-  bits.skip(symbol.length);
-  predicted += symbol.value;
-  if (symbol.length == 0 || predicted < -2048 || predicted > 2047) [[unlikely]] {
+  bits.skip(symbol.length());
+  predicted += symbol.value();
+  if (symbol.length() == 0 || predicted < -2048 || predicted > 2047) [[unlikely]] {
     return -1;
   }
   if constexpr (kStored) block[0] = static_cast<std::int16_t>(predicted);
   int k = 0;
-  while (true) {
+  do {
     bits.refill();
     for (int i = 0; i < 4; ++i) {  // as many looks as a refill is good for
       symbol = ac.look(bits.buffer);
-      if (symbol.length == 0) [[unlikely]] {
+      if (symbol.length() == 0) [[unlikely]] {
         bits.refill();
         symbol = ac.find(bits.buffer);
-        if (symbol.length == 0) return -1;
+        if (symbol.length() == 0) return -1;
         i = 4;
       }
-      bits.skip(symbol.length);
-      k += symbol.advance + 1;
-      if constexpr (kStored) block[kPlaces[static_cast<std::size_t>(k)]] = symbol.value;
-      if (k >= kBlockSize - 1) {
-        const int before_end = k - kEndOfBlock - 1;
-        return k == kBlockSize - 1 ? k : before_end >= 0 ? before_end : -1;
-      }
+      bits.skip(symbol.length());
+      k += symbol.advance();
+      if constexpr (kStored) block[kPlaces[static_cast<std::size_t>(k)]] = symbol.value();
+      if (k >= kBlockSize - 1) break;
     }
-  }
+  } while (k < kBlockSize - 1);
+  kept_bits = bits;
+  const int before_end = k - kEndOfBlock;
+  return k == kBlockSize - 1 ? k : before_end >= 0 ? before_end : -1;
+}
+
+// A plain memset of this size becomes a slow string instruction.
+inline void clear(std::int16_t* block) {
+  for (int row = 0; row < kBlockSide; ++row) std::memset(block + kBlockSide * row, 0, kBlockSide * sizeof *block);
 }
 
 void inverse_transform(int side, int last, const std::int16_t* block, const std::int16_t* quant, std::uint8_t* out, std::size_t stride) {
@@ -170,7 +176,7 @@ class ScanDecoder {
             const std::size_t block_column = static_cast<std::size_t>((column - plan_.mcu_columns.first) * component.horizontal + h);
             inverse_transform(plane.block_side, last, block_.data(), header_.quants[component.quant].data(),
                               plane.samples + block_row * side * plane.stride + block_column * side, plane.stride);
-            std::memset(block_.data(), 0, kBlockSize * sizeof block_[0]);
+            clear(block_.data());
           }
         }
       }
