@@ -49,6 +49,9 @@ void CombinedTable<kBits, kMaxSize>::build(const HuffmanView& view) {
       if (code >= 1 << length) {
         throw Refused("a Huffman table is no prefix code");
       }
+      if (kIsDc<kMaxSize> && symbols_[next] > kMaxSize) {
+        throw Refused("a Huffman table of differences that are out of range");
+      }
       if (length <= kBits) {
         fill(code, length, symbols_[next]);
       }
