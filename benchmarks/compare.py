@@ -59,7 +59,7 @@ class Local(Contender):
     consume: Callable[[Any], object] | None = None
 
     def take_turn(self) -> Turn:
-        cpu_before, started = _cpu_seconds(), perf_counter()
+        cpu_before, started = own_cpu_s(), perf_counter()
         count, first = 0, 0.0
         iterator = iter(self.epoch())
         for batch in iterator:
@@ -74,7 +74,7 @@ class Local(Contender):
         peak_bytes = tree_bytes(psutil.Process())
         batch = None  # a lent batch would be kept over the end of its workers
         del iterator
-        return Turn((count - 1) / (ended - first), first - started, _cpu_seconds() - cpu_before, peak_bytes)
+        return Turn((count - 1) / (ended - first), first - started, own_cpu_s() - cpu_before, peak_bytes)
 
 
 def single_threaded() -> None:
@@ -135,7 +135,7 @@ def tree_bytes(root: psutil.Process) -> int:
     return total
 
 
-def _cpu_seconds() -> float:
+def own_cpu_s() -> float:
     """CPU time of this process, exactly, and of all children, living or waited for."""
     total = 0.0
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):

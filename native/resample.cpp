@@ -2,6 +2,8 @@
 #define STOKER_RESAMPLE_RGB resample_rgb_baseline
 #include "resample_kernels.hpp"
 
+#include "processor.hpp"
+
 namespace stoker {
 
 #if defined(STOKER_HAS_AVX2_UNIT)
@@ -9,8 +11,7 @@ namespace stoker {
 void resample_rgb_avx2(const Resample& job);
 
 void resample_rgb(const Resample& job) {
-  static const bool has_avx2 = __builtin_cpu_supports("avx2");
-  (has_avx2 ? resample_rgb_avx2 : resample_rgb_baseline)(job);
+  (has_avx2() ? resample_rgb_avx2 : resample_rgb_baseline)(job);
 }
 
 #else

@@ -95,4 +95,19 @@ std::size_t read_ahead(Span* spans, std::size_t count, std::int64_t max_gap) noe
   return requests;
 }
 
+std::size_t count_resident(const std::uint64_t* addresses, std::size_t count) noexcept {
+  static const std::uint64_t page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::size_t resident = 0;
+  for (std::size_t position = 0; position < count; ++position) {
+#if defined(__APPLE__)
+    char state = 1;
+#else
+    unsigned char state = 1;
+#endif
+    void* start = const_cast<std::byte*>(at(addresses[position] / page * page));
+    resident += ::mincore(start, page, &state) != 0 || (state & 1);
+  }
+  return resident;
+}
+
 }  // namespace stoker

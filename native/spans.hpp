@@ -32,4 +32,7 @@ void load_bounds(const std::uint64_t* addresses, std::size_t count, std::int64_t
 // bytes between them are asked for as one. Sorts `spans`. Returns how many requests it made.
 std::size_t read_ahead(Span* spans, std::size_t count, std::int64_t max_gap) noexcept;
 
+// How many of these addresses stand in pages that are in memory. An address that is not mapped counts as one that is.
+std::size_t count_resident(const std::uint64_t* addresses, std::size_t count) noexcept;
+
 }  // namespace stoker

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bind/crops.hpp"
 #include "gather.hpp"
 #include "jpeg/tiles.hpp"
 #include "resample.hpp"
@@ -117,6 +118,8 @@ std::size_t read_ahead(const Addresses& addresses, const Indices& lengths, std::
   return stoker::read_ahead(spans.data(), spans.size(), max_gap);
 }
 
+std::size_t count_resident(const Addresses& addresses) { return stoker::count_resident(addresses.data(), addresses.size()); }
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -137,6 +140,8 @@ NB_MODULE(_native, module) {
              "Copies spans of memory behind each other. Releases the GIL.");
   module.def("load_bounds", &load_bounds, nb::arg("addresses"), nb::arg("target"),
              "Reads two neighbouring 64-bit numbers at each address. Releases the GIL.");
+  module.def("count_resident", &count_resident, nb::arg("addresses"), "How many of these addresses stand in pages that are in memory.");
   module.def("read_ahead", &read_ahead, nb::arg("addresses"), nb::arg("lengths"), nb::arg("max_gap"),
              "Tells the kernel that spans of mapped files will be needed. Releases the GIL.");
+  stoker::bind::add_crops(module);
 }

@@ -1,5 +1,7 @@
-// Changes JPEGs at random, and tiles and cuts what comes of it, for a stated time: `make fuzz`. Built with the address and
-// undefined-behaviour sanitizers, which end it at the first wrong step. What is accepted must be accepted again, unchanged.
+// Changes JPEGs at random, and tiles, cuts and decodes what comes of it, for a stated time: `make fuzz`. Built with the address and
+// undefined-behaviour sanitizers, which end it at the first wrong step. What is accepted must be accepted again, unchanged, and a crop
+// is the same with tiles and without.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +10,8 @@
 #include <random>
 #include <vector>
 
+#include "jpeg/baseline_header.hpp"
+#include "jpeg/crop.hpp"
 #include "jpeg/tiles.hpp"
 
 namespace {
@@ -47,11 +51,61 @@ File changed(const File& file, const File& other, std::mt19937_64& random) {
   return result;
 }
 
-bool try_one(const File& file, std::mt19937_64& random) {
+using Random = std::mt19937_64;
+
+// A rectangle that is within the picture, if there is one and nine times in ten.
+stoker::jpeg::Rectangle random_box(const File& file, Random& random) {
+  const auto side = [&] { return static_cast<int>(random() % 300) - 5; };
+  if (random() % 10 == 0) {
+    return {side(), side(), side(), side()};
+  }
+  try {
+    const stoker::jpeg::BaselineHeader header = stoker::jpeg::read_baseline_header(file);
+    const int top = static_cast<int>(random() % header.height), left = static_cast<int>(random() % header.width);
+    return {top, left, 1 + static_cast<int>(random() % (header.height - top)), 1 + static_cast<int>(random() % (header.width - left))};
+  } catch (const stoker::jpeg::Refused&) {
+    return {side(), side(), side(), side()};
+  }
+}
+
+struct Crop {
+  stoker::jpeg::Rectangle box;
+  int least_height, least_width;
+};
+
+// The crop's pixels; none where it is refused.
+File decoded(const File& file, const Crop& crop) {
+  try {
+    const stoker::jpeg::Pixels pixels = stoker::jpeg::decode_crop(file, crop.box, crop.least_height, crop.least_width);
+    return {pixels.data, pixels.data + 3 * static_cast<std::size_t>(pixels.height) * static_cast<std::size_t>(pixels.width)};
+  } catch (const stoker::jpeg::Refused&) {
+    return {};
+  }
+}
+
+void check_crops(const File& file, const File& tiled, Random& random) {
+  for (int i = 0; i < 4; ++i) {
+    const int reduction = 1 << i;
+    Crop crop{random_box(tiled, random), 1, 1};
+    crop.least_height = std::max(1, crop.box.height / reduction);
+    crop.least_width = std::max(1, crop.box.width / reduction);
+    const File plain_pixels = decoded(file, crop), tiled_pixels = decoded(tiled, crop);
+    if (!plain_pixels.empty() && plain_pixels != tiled_pixels) {
+      std::puts("a crop of a tiled file is not that of the file");
+      std::abort();
+    }
+  }
+}
+
+bool try_one(const File& file, Random& random) {
   const auto side = [&] { return static_cast<int>(random() % 300) - 5; };
   try {
     stoker::jpeg::extract(file, {side(), side(), side(), side()});
   } catch (const stoker::jpeg::Refused&) {
+  }
+  for (int reduction = 1; reduction <= 8; reduction *= 2) {
+    const stoker::jpeg::Rectangle box = random_box(file, random);
+    decoded(file, {box, std::max(1, box.height / reduction), std::max(1, box.width / reduction)});
   }
   File tiled;
   try {
@@ -65,6 +119,7 @@ bool try_one(const File& file, std::mt19937_64& random) {
     std::abort();
   }
   stoker::jpeg::extract(tiled, {0, 0, 1, 1});
+  check_crops(file, tiled, random);
   return true;
 }
 

@@ -155,8 +155,9 @@ Extract extract(Bytes file, Rectangle rectangle) {
     throw Refused("a rectangle outside of the picture");
   }
   const int tile_pixels = header.tile_mcus * header.mcu_width;
-  // Upsampling reads one sample of colour beyond a pixel: as many pixels as a sample covers, where it covers several.
-  const auto margin = [](int mcu_side) { return mcu_side > kBlockSide ? mcu_side / kBlockSide : 0; };
+  // Upsampling reads one sample of colour beyond a pixel: as many pixels as a sample covers, where it covers several. Decoded at a
+  // quarter of its size, the least that is upsampled so, a picture has samples that cover four times as many.
+  const auto margin = [](int mcu_side) { return mcu_side > kBlockSide ? 4 * (mcu_side / kBlockSide) : 0; };
   const Range rows = covering(rectangle.top, rectangle.height, margin(header.mcu_height), header.mcu_height, header.height);
   const Range columns = covering(rectangle.left, rectangle.width, margin(header.mcu_width), tile_pixels, header.width);
   const int tiles_wide = mcus_wide / header.tile_mcus;
@@ -165,7 +166,7 @@ Extract extract(Bytes file, Rectangle rectangle) {
   const int height = std::min(rows.last * header.mcu_height, header.height) - result.top;
   const int width = std::min(columns.last * tile_pixels, header.width) - result.left;
   std::vector<std::uint8_t>& out = result.file;
-  for (const auto [offset, value] : {std::pair{0, height}, std::pair{2, width}}) {
+  for (const auto& [offset, value] : {std::pair{0, height}, std::pair{2, width}}) {
     out[header.size_offset + offset] = static_cast<std::uint8_t>(value >> 8);
     out[header.size_offset + offset + 1] = static_cast<std::uint8_t>(value);
   }

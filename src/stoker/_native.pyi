@@ -41,3 +41,87 @@ def load_bounds(addresses: NDArray[np.uint64], target: int) -> None:
 
 def read_ahead(addresses: NDArray[np.uint64], lengths: NDArray[np.int64], max_gap: int) -> int:
     """Tells the kernel that spans of mapped files will be needed; those at most `max_gap` bytes apart as one. Releases the GIL."""
+
+def count_resident(addresses: NDArray[np.uint64]) -> int:
+    """How many of these addresses stand in pages that are in memory."""
+
+def decode_crops(
+    addresses: NDArray[np.uint64],
+    sizes: NDArray[np.int64],
+    boxes: NDArray[np.int32],
+    flips: NDArray[np.uint8],
+    target: int,
+    target_stride: int,
+    target_height: int,
+    target_width: int,
+    antialias: bool,
+    planar: bool,
+) -> NDArray[np.uint8]:
+    """Decodes a rectangle of each JPEG of a batch, resizes it, flips it and writes it; pixel for pixel what a View gives.
+
+    Args:
+        addresses: of the files' bytes, [n]; nothing outside of them is read, and they must not change meanwhile.
+        sizes: in bytes, [n].
+        boxes: (top, left, height, width), [n, 4].
+        flips: [n]; bit 0 mirrors left and right, bit 1 top and bottom.
+        target: the address of the first image's pixels, uint8 [3, target_height, target_width] where `planar`, else
+            [target_height, target_width, 3].
+        target_stride: bytes from one image to the next.
+        target_height: of each image, in pixels.
+        target_width: likewise.
+        antialias: whether a target pixel averages all that it covers.
+        planar: whether an image's channels follow each other, or stand side by side in every pixel.
+
+    Returns:
+        [n]: 0 where the image is done; 1 where it is left to the caller, and its place in the target may hold anything:
+        a file that is no baseline JPEG of one scan, or coloured or subsampled in an uncommon way, one that EXIF says to
+        turn, a damaged one, or a box that is not within it.
+
+    Thread-safe; releases the GIL.
+
+    Raises:
+        ValueError: arrays of different lengths, or a target without room.
+    """
+
+def resample_crops(
+    addresses: NDArray[np.uint64],
+    heights: NDArray[np.int32],
+    widths: NDArray[np.int32],
+    boxes: NDArray[np.int32],
+    flips: NDArray[np.uint8],
+    target: int,
+    target_stride: int,
+    target_height: int,
+    target_width: int,
+    antialias: bool,
+    planar: bool,
+) -> None:
+    """The same for images in memory, uint8 [height, width, 3] without gaps. Thread-safe; releases the GIL.
+
+    Raises:
+        ValueError: a box is not within its image (images before it are written), or as `decode_crops`.
+    """
+
+def jpeg_sizes(addresses: NDArray[np.uint64], sizes: NDArray[np.int64]) -> NDArray[np.int32]:
+    """(height, width, orientation as in EXIF) of each JPEG, [n, 3]; height 0 where `decode_crops` does not take its kind.
+
+    Height and width are those of the file, before it is turned. Thread-safe; releases the GIL.
+    """
+
+def draw_resized_crops(
+    keys: NDArray[np.uint64],
+    sizes: NDArray[np.int32],
+    scale_low: float,
+    scale_high: float,
+    log_ratio_low: float,
+    log_ratio_high: float,
+    ratio_low: float,
+    ratio_high: float,
+) -> NDArray[np.int32]:
+    """(top, left, height, width) of a random rectangle of each image of `sizes` (height, width), [n, 4].
+
+    Bit for bit what `RandomResizedCrop.draw` gives with `KeyedRandom(key)`. Pure.
+
+    Raises:
+        ValueError: an image without pixels, or arrays of different lengths.
+    """

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 
@@ -19,6 +20,9 @@ def main(folder: Path) -> None:
             path = folder / f"{name}-{subsampling.replace(':', '')}.jpg"
             image.save(path, quality=60, subsampling=subsampling, **options)
         image.convert("L").save(folder / f"{name}-grey.jpg", quality=60, **options)
+    image.resize((350, 210)).save(folder / "long-segment.jpg", quality=100)  # more than a decoder holds at once
+    upright = simplejpeg.encode_jpeg(np.asarray(image), 60, colorsubsampling="440")
+    (folder / "sequential-440.jpg").write_bytes(upright)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,17 @@ def test_a_reduced_crop_is_the_same_with_tiles_and_without(name: str, reduction:
     (ours, factor), (theirs, same) = tiled.decode_box(box, wanted), plain.decode_box(box, wanted)
     assert factor == same == reduction
     assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_colour_beside_a_tile_is_known_at_every_reduction(subsampling: str, reduction: int) -> None:
+    """Boxes that begin a few pixels behind a tile's edge, or end before one."""
+    plain, tiled = (EncodedImage(each) for each in TILED[subsampling])
+    for start, length in itertools.product(range(60, 72), (24, 51, 57)):
+        box = Box(start, start, length, length)
+        wanted = (length // reduction, length // reduction)
+        assert np.array_equal(tiled.decode_box(box, wanted)[0], plain.decode_box(box, wanted)[0]), box
 
 
 def test_a_crop_takes_few_bytes() -> None:
