@@ -18,6 +18,7 @@ from stoker.engine.iterator import LoaderIterator, can_pin
 from stoker.engine.plan import ElementSampler, LateOrder, OrderPlan, Plan, SamplerPlan, StreamPlan, remaining
 from stoker.engine.progress import Meter, Progress
 from stoker.engine.protocol import Work
+from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.ranks import SharedSeed, current_rank
 from stoker.engine.resume import describe_state, read_state
 from stoker.engine.session import Choice, Crew, Equipment, choose
@@ -159,6 +160,8 @@ class Loader(DataLoader[Any]):
         plan, skip = self._plan(), progress.step if self._is_iterable else 0
         endless = isinstance(plan, OrderPlan) and self.persistent_workers
         specs = remaining(plan, progress, endless=endless)
+        if self._own_order:
+            specs = with_read_ahead(specs, self.dataset, self.batch_size or 1)
         session = self._crew.engage(lambda: self._work(self.seed), self._equipment(), progress.epoch)
         self._newest, self._meter = progress, Meter()
         pins = self.pin_memory and can_pin()

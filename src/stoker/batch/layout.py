@@ -174,14 +174,20 @@ class RowWriter:
         offsets, _ = layout.offsets(num_rows)
         self._structure = layout.structure
         self.rows_at_once = max(1, _STACKED_BYTES // max(1, layout.row_bytes))
-        self._columns = [
-            _column(leaf, memory[offset : offset + leaf.row_bytes * num_rows], num_rows)
+        self._arrays = [
+            memory[offset : offset + leaf.row_bytes * num_rows].view(leaf.carrier).reshape((num_rows, *leaf.shape))
             for leaf, offset in zip(layout.leaves, offsets, strict=True)
         ]
+        self._columns = [_column(leaf, array) for leaf, array in zip(layout.leaves, self._arrays, strict=True)]
 
     def write(self, start: int, samples: Sequence[Any]) -> None:
         """Writes `samples` as the rows from `start` on; raises MisfitError when one does not fit the layout."""
         _write(self._structure, samples, self._columns, start)
+
+
+    def arrays(self, start: int, stop: int) -> list[NDArray[Any]]:
+        """Each leaf's rows ``[start, stop)`` as an array of its carrier, to be written directly."""
+        return [array[start:stop] for array in self._arrays]
 
 
 class _TensorColumn:
@@ -246,8 +252,7 @@ _Column = _TensorColumn | _ArrayColumn | _NumberColumn
 _dtype = attrgetter("dtype")
 
 
-def _column(leaf: Leaf, memory: NDArray[np.uint8], num_rows: int) -> _Column:
-    array = memory.view(leaf.carrier).reshape((num_rows, *leaf.shape))
+def _column(leaf: Leaf, array: NDArray[Any]) -> _Column:
     if leaf.source is torch.Tensor:
         return _TensorColumn(leaf, array)
     return _ArrayColumn(leaf, array) if leaf.source_dtype else _NumberColumn(leaf, array)

@@ -159,6 +159,11 @@ class Mapped(Dataset):
                 described.append((f"{column}: {getattr(function, '__name__', type(function).__name__)}", "sample"))
         return described
 
+    @property
+    def read_ahead(self) -> Any:
+        """The source's."""
+        return self.source.read_ahead  # type: ignore[attr-defined]
+
     def __getattr__(self, name: str) -> Any:
         return forward(self, name)
 
@@ -211,6 +216,11 @@ class Selected(Dataset):
         """As the source's."""
         return list(getattr(self.source, "describe_transforms", list)())
 
+    @property
+    def read_ahead(self) -> Any:
+        """The source's, by the indices of this one."""
+        return _SelectedBatches(self.source.read_ahead, self.indices)  # type: ignore[attr-defined]
+
     def __getattr__(self, name: str) -> Any:
         return forward(self, name)
 
@@ -233,7 +243,7 @@ class _Chain:
         return self._second(self._first(batch))
 
 
-_FORWARDED = ("classes", "class_to_idx", "root")
+_FORWARDED = ("classes", "class_to_idx", "root", "mean_sample_bytes", "is_in_memory")
 
 
 def forward(dataset: Any, name: str) -> Any:

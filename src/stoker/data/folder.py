@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from stoker.data.dataset import Dataset
+from stoker.data.scan import scan
 from stoker.data.shared_list import SharedList
-from stoker.errors import EmptyFolderError, ImageError
+from stoker.data.values import Source
+from stoker.errors import ImageError
+from stoker.image.batched import EncodedBatch
 from stoker.image.decode import EncodedImage
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif"})
 """The endings of image files, in lower case."""
 
 
-class ImageFolder(Dataset):
+class ImageFolder(Source):
     """Images below `root`. With class folders a sample is (image, label), else the image.
 
     Classes, labels and the order of samples are torchvision's: sorted by name, each class folder walked to any depth. A
@@ -40,18 +38,12 @@ class ImageFolder(Dataset):
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
-        if not os.path.isdir(self.root):
-            raise EmptyFolderError(
-                f"{self.root} is not a folder; give the folder that holds the images or their class folders."
-            )
-        self.classes = _classes(self.root)
+        found = scan(self.root, EXTENSIONS, "images")
+        self.classes = found.classes
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
-        paths, targets = _scan(self.root, self.classes)
-        if not paths:
-            raise EmptyFolderError(_empty_text(self.root))
         self.columns = ("image", "label") if self.classes else ("image",)
-        self.paths = SharedList(paths)
-        self.targets: NDArray[np.int64] = np.array(targets, np.int64)
+        self.paths = SharedList(found.paths)
+        self.targets: NDArray[np.int64] = np.array(found.labels, np.int64)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -66,6 +58,10 @@ class ImageFolder(Dataset):
     def sample_path(self, index: int) -> str:
         return os.path.join(self.root, self.paths[index])
 
+    def sample_name(self, index: int) -> str:
+        name: str = self.paths[index]
+        return name
+
     def read(self, index: int) -> tuple[Any, ...]:
         path = self.sample_path(index)
         try:
@@ -76,47 +72,5 @@ class ImageFolder(Dataset):
         image = EncodedImage(data, path)
         return (image, int(self.targets[index])) if self.classes else (image,)
 
-    def finish(self, column: str, value: Any) -> Any:
-        return torch.from_numpy(value.decode()).permute(2, 0, 1).contiguous() if column == "image" else value
-
-    def present(self, column: str, value: Any) -> Any:
-        return Image.fromarray(value.decode()) if column == "image" else value
-
     def fingerprint(self) -> dict[str, Any]:
         return {**super().fingerprint(), "classes": len(self.classes)}
-
-
-def _classes(root: str) -> list[str]:
-    """The folders below `root` that hold an image somewhere; none where images lie in `root` itself."""
-    entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    if any(_is_image(entry.name) for entry in entries if entry.is_file()):
-        return []
-    return [entry.name for entry in entries if entry.is_dir() and next(_images(entry.path), None) is not None]
-
-
-def _scan(root: str, classes: list[str]) -> tuple[list[str], list[int]]:
-    if not classes:
-        return [os.path.relpath(path, root) for path in _images(root)], []
-    paths, targets = [], []
-    for label, name in enumerate(classes):
-        found = [os.path.relpath(path, root) for path in _images(os.path.join(root, name))]
-        paths += found
-        targets += [label] * len(found)
-    return paths, targets
-
-
-def _images(folder: str) -> Any:
-    for directory, _, names in sorted(os.walk(folder, followlinks=True)):
-        for name in sorted(names):
-            if _is_image(name):
-                yield os.path.join(directory, name)
-
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
-
-
-def _empty_text(root: str) -> str:
-    endings = Counter(Path(name).suffix.lower() or name for _, _, names in os.walk(root) for name in names)
-    seen = ", ".join(f"{count} × {ending}" for ending, count in endings.most_common(5)) or "no files at all"
-    return f"no images in {root}: looked for {', '.join(sorted(EXTENSIONS))}, in it and below, and found {seen}."

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stoker.data.dataset import Dataset
+from stoker.errors import StoreError
+from stoker.image.batched import EncodedBatch, ImageBatch, PixelBatch
 from stoker.image.decode import EncodedImage
 from stoker.order.keys import current_epoch, mix64_array
 from stoker.store.cells import as_tensor, decode_cell
@@ -128,6 +130,49 @@ class Packed(Dataset):
             return [decode_cell(column, cell, ()) for cell in cells]
         batch = as_tensor(column, data.view(column.carrier).reshape(len(rows), *column.shape))
         return batch.to(torch.float64) if column.holder == "number" and batch.is_floating_point() else batch
+
+    # A batch at a time, for image pipelines: see data/image_rows.py
+
+    def image_batch(self, column: str, indices: NDArray[np.int64]) -> ImageBatch | None:
+        """The images of a column, as they stand in the mapped shards."""
+        stored = self.reader.manifest.schema[column]
+        if stored.kind not in ("image", "pixels"):
+            return None
+        rows = self.rows_of(indices)
+        spans = self.reader.spans(stored, rows)
+        if stored.kind == "image":
+            return EncodedBatch(spans.addresses, spans.lengths, self.reader)
+        shapes = self.reader.shapes(stored, rows)
+        if (shapes[:, 2] != 3).any():
+            raise StoreError(f"column {column!r} of {self.root} holds pixels that are not of three channels.")
+        return PixelBatch(spans.addresses, np.ascontiguousarray(shapes[:, :2]), self.reader)
+
+    def number_batch(self, column: str, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """The values of a column of numbers or equal arrays: [n, ...]."""
+        stored = self.reader.manifest.schema[column]
+        data, _ = self.reader.spans(stored, self.rows_of(indices)).copy()
+        values = data.view(stored.carrier).reshape(len(indices), *stored.shape)
+        return values.view(np.bool_) if stored.dtype == "bool" else values
+
+    def example(self, column: str) -> Any:
+        """A value of such a column, as far as type, dtype and shape go; None for others."""
+        stored = self.reader.manifest.schema[column]
+        if stored.kind not in ("scalar", "tensor") or stored.holder == "list":
+            return None
+        return decode_cell(stored, np.zeros(stored.row_bytes, np.uint8), ())
+
+    # Ahead of need
+
+    @property
+    def mean_sample_bytes(self) -> int:
+        """Bytes of a sample in the shards, on average."""
+        manifest = self.reader.manifest
+        return max(1, sum(shard.num_bytes for shard in manifest.shards) // max(1, manifest.num_samples))
+
+    def is_in_memory(self) -> bool:
+        """Whether samples spread over the store are all in the page cache: then there is nothing to read ahead."""
+        rows = np.unique(np.linspace(0, self.reader.num_rows - 1, 64).astype(np.int64))
+        return self.reader.are_resident(self.stored_columns[0], rows)
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:
         """Says that these samples will be read soon: the kernel reads them in the background."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
-from stoker.batch.layout import Layout, MisfitError, RowWriter, infer_layout
+from stoker.batch.layout import Layout, MisfitError, RowWriter, infer_layout, view_batch
 from stoker.data.bulk import bulk_reader
+from stoker.data.image_rows import RowReader, row_reader
 from stoker.engine.failures import Skipped, note_sample
 from stoker.engine.protocol import BatchSpec, Kind, Work
 from stoker.engine.seeding import Seeder, global_state_digest
@@ -69,6 +70,11 @@ class Fetcher:
         """Made when it is first needed: it looks through all of the dataset for generators."""
         roots = self.work.dataset, self.work.collate_fn, self._transform_batch
         return Seeder(*roots, owns_generators=self._owns_generators)
+
+    @cached_property
+    def _row_reader(self) -> RowReader | None:
+        """Where it is not None, it makes the rows of a batch together, as they would be made one by one."""
+        return row_reader(self._dataset) if self.writes_rows and self.reseeds else None
 
     @property
     def is_bulk(self) -> bool:
@@ -128,6 +134,8 @@ class Fetcher:
                 ),
                 [],
             )
+        elif (whole := self._read_whole(spec)) is not None:
+            return whole, []
         else:
             samples, skipped = self._samples(spec)
             if not samples:
@@ -138,6 +146,25 @@ class Fetcher:
             self._seed(batch_key, spec)
             batch = self._transform_batch(batch)
         return batch, skipped
+
+    def _read_whole(self, spec: BatchSpec) -> Any:
+        """The batch, where its rows can be read together; None where they cannot, or one of them fails: it fails by itself then."""
+        reader = None if spec.poisoned else self._row_reader
+        if reader is None:
+            return None
+        memory = np.empty(reader.layout.offsets(spec.num_rows)[1], np.uint8)
+        try:
+            self._read_rows(reader, spec, 0, spec.num_rows, RowWriter(reader.layout, memory, spec.num_rows))
+        except Exception:
+            return None
+        return reader.layout.assemble(view_batch(reader.layout, memory, spec.num_rows))
+
+    def _read_rows(self, reader: RowReader, spec: BatchSpec, start: int, stop: int, writer: RowWriter) -> None:
+        if self.on_row is not None:
+            self.on_row(start)
+        positions = np.arange(spec.position + start, spec.position + stop, dtype=np.int64)
+        keys = sample_keys(self.work.seed, spec.epoch, positions)
+        reader.read_into(np.asarray(spec.indices[start:stop], np.int64), keys, writer.arrays(start, stop))
 
     def _seed(self, derive_key: Callable[[int, int, int], int], spec: BatchSpec) -> None:
         if self._seeder.needs_keys and self.reseeds:
@@ -217,6 +244,10 @@ class Fetcher:
             MisfitError: a row does not fit the others, or can only be collated.
         """
         set_current_epoch(spec.epoch)
+        reader = self._row_reader
+        if reader is not None:
+            self._read_rows(reader, spec, start, stop, open_writer(reader.layout, spec.num_rows))
+            return reader.layout
         if not self._seeder.needs_keys:
             return self._write_indexed(spec, start, stop, open_writer)
         writer: RowWriter | None = None

@@ -10,13 +10,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
+from stoker._native import draw_resized_crops
 from stoker.errors import ArgumentError, TypeMismatchError
+from stoker.image.batched import FLIPS_HORIZONTALLY, FLIPS_VERTICALLY, Geometry
 from stoker.image.decode import Box
 from stoker.image.view import View
-from stoker.order.keys import KeyedRandom
+from stoker.order.keys import KeyedRandom, uniforms
 
 _ATTEMPTS = 10
 
@@ -27,8 +31,20 @@ class ViewOp(Protocol):
     def apply(self, view: View, random: KeyedRandom) -> View: ...
 
 
+class BatchOp(ViewOp, Protocol):
+    """A ViewOp that can be applied to a batch at once, with the same result. `ends_geometry`: no crop or resize can follow it there."""
+
+    ends_geometry: ClassVar[bool]
+
+    def batch_size_after(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        """(height, width) that all results have, where this operation decides it; None where it leaves `size` as it is."""
+
+    def apply_batch(self, geometry: Geometry, keys: NDArray[np.uint64]) -> None:
+        """Changes what is shown of each image, as `apply` does with ``KeyedRandom(key)``."""
+
+
 class TensorOp(Protocol):
-    """An operation on finished pixels: [channels, height, width] in and out."""
+    """An operation on finished pixels: [..., channels, height, width] in and out."""
 
     def apply_tensor(self, pixels: torch.Tensor) -> torch.Tensor: ...
 
@@ -54,6 +70,18 @@ class RandomResizedCrop:
 
     def apply(self, view: View, random: KeyedRandom) -> View:
         return view.cropped(self.draw(*view.size, random)).resized(*self.size, antialias=self.antialias)
+
+    ends_geometry: ClassVar[bool] = True
+
+    def batch_size_after(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        return self.size
+
+    def apply_batch(self, geometry: Geometry, keys: NDArray[np.uint64]) -> None:
+        sizes = np.ascontiguousarray(geometry.boxes[:, 2:])
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        drawn = draw_resized_crops(keys, sizes, *self.scale, low, high, *self.ratio)
+        drawn[:, :2] += geometry.boxes[:, :2]
+        geometry.boxes, geometry.size, geometry.antialias = drawn, self.size, self.antialias
 
     def draw(self, height: int, width: int, random: KeyedRandom) -> Box:
         """A rectangle for an image of that size."""
@@ -91,6 +119,15 @@ class Resize:
     def apply(self, view: View, random: KeyedRandom) -> View:
         return view.resized(*self._target(*view.size), antialias=self.antialias)
 
+    ends_geometry: ClassVar[bool] = True
+
+    def batch_size_after(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None if isinstance(self.size, int) else self.size
+
+    def apply_batch(self, geometry: Geometry, keys: NDArray[np.uint64]) -> None:
+        if not isinstance(self.size, int):
+            geometry.size, geometry.antialias = self.size, self.antialias
+
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if not isinstance(self.size, int):
             return self.size
@@ -118,6 +155,17 @@ class CenterCrop:
         top, left = round((height - target_height) / 2.0), round((width - target_width) / 2.0)
         return view.cropped(Box(top, left, target_height, target_width))
 
+    ends_geometry: ClassVar[bool] = False
+
+    def batch_size_after(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        return self.size
+
+    def apply_batch(self, geometry: Geometry, keys: NDArray[np.uint64]) -> None:
+        boxes, size = geometry.boxes, np.array(self.size, np.int32)
+        geometry.left_out |= (boxes[:, 2:] < size).any(axis=1)  # those are padded
+        boxes[:, :2] += np.round((boxes[:, 2:] - size) / 2.0).astype(np.int32)
+        boxes[:, 2:], geometry.size = size, self.size
+
     def _padded(self, view: View) -> View:
         (height, width), (target_height, target_width) = view.size, self.size
         missing_rows, missing_columns = max(0, target_height - height), max(0, target_width - width)
@@ -137,6 +185,14 @@ class RandomHorizontalFlip:
     def apply(self, view: View, random: KeyedRandom) -> View:
         return view.flipped(horizontally=random.uniform() < self.p)
 
+    ends_geometry: ClassVar[bool] = True
+
+    def batch_size_after(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None
+
+    def apply_batch(self, geometry: Geometry, keys: NDArray[np.uint64]) -> None:
+        geometry.flips ^= (uniforms(keys) < self.p).astype(np.uint8) * np.uint8(FLIPS_HORIZONTALLY)
+
     def __repr__(self) -> str:
         return f"RandomHorizontalFlip(p={self.p:g})"
 
@@ -149,6 +205,14 @@ class RandomVerticalFlip:
 
     def apply(self, view: View, random: KeyedRandom) -> View:
         return view.flipped(vertically=random.uniform() < self.p)
+
+    ends_geometry: ClassVar[bool] = True
+
+    def batch_size_after(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None
+
+    def apply_batch(self, geometry: Geometry, keys: NDArray[np.uint64]) -> None:
+        geometry.flips ^= (uniforms(keys) < self.p).astype(np.uint8) * np.uint8(FLIPS_VERTICALLY)
 
     def __repr__(self) -> str:
         return f"RandomVerticalFlip(p={self.p:g})"
@@ -189,7 +253,7 @@ class Normalize:
         self._std = torch.tensor(self.std).reshape(-1, 1, 1)
 
     def apply_tensor(self, pixels: torch.Tensor) -> torch.Tensor:
-        if pixels.shape[0] != len(self.mean):
+        if pixels.shape[-3] != len(self.mean):
             raise TypeMismatchError(
                 f"Normalize has {len(self.mean)} channels; got pixels of shape {tuple(pixels.shape)}."
             )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stoker.errors import ArgumentError, TypeMismatchError
+from stoker.image.fused import Fused, fuse
 from stoker.image.view import View
 from stoker.order.keys import KeyedRandom, current_key, derive
 
@@ -83,6 +84,10 @@ class Pipeline:
                 f"out must be {pixels.dtype} {tuple(pixels.shape)}; got {target.dtype} {tuple(target.shape)}."
             )
         return target.copy_(pixels)
+
+    def fused(self) -> Fused | None:
+        """The pipeline for whole batches, where it can be run so; the results are the same."""
+        return fuse(self.ops, self.layout)
 
     def describe(self) -> list[tuple[str, str]]:
         """Each operation's text, and where it runs: "decode", "sample"."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stoker._native import copy_spans, load_bounds, read_ahead
+from stoker._native import copy_spans, count_resident, load_bounds, read_ahead
 from stoker.errors import StoreError
 from stoker.store.manifest import Manifest, RowGroup, read_manifest
 from stoker.store.mapped import MappedFile
@@ -206,6 +206,10 @@ class Reader:
         addresses = np.concatenate([spans.addresses for spans in found])
         lengths = np.concatenate([spans.lengths for spans in found])
         return read_ahead(addresses, lengths, _MAX_GAP)
+
+    def are_resident(self, column: Column, rows: NDArray[np.int64]) -> bool:
+        """Whether all of these values begin in pages that are in memory."""
+        return count_resident(self.spans(column, rows).addresses) == len(rows)
 
     def __getstate__(self) -> tuple[str, bool, Manifest]:
         return self.root, self.check, self.manifest  # a store that grows meanwhile is the same one to every worker
