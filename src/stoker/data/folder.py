@@ -72,5 +72,23 @@ class ImageFolder(Source):
         image = EncodedImage(data, path)
         return (image, int(self.targets[index])) if self.classes else (image,)
 
+    # A batch at a time, for image pipelines: see data/image_rows.py
+
+    def image_batch(self, column: str, indices: NDArray[np.int64]) -> EncodedBatch | None:
+        """The files of a batch, read; None for the column of labels."""
+        if column != "image":
+            return None
+        files = [np.frombuffer(self.read(index)[0].data, np.uint8) for index in indices.tolist()]
+        addresses = np.array([file.ctypes.data for file in files], np.uint64)
+        return EncodedBatch(addresses, np.array([len(file) for file in files], np.int64), files)
+
+    def number_batch(self, column: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The labels of a batch."""
+        return self.targets[indices]
+
+    def example(self, column: str) -> int | None:
+        """A label."""
+        return 0 if column == "label" else None
+
     def fingerprint(self) -> dict[str, Any]:
         return {**super().fingerprint(), "classes": len(self.classes)}

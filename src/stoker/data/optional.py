@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 from stoker.errors import MissingPackageError
 
 
+@cache  # looking a module up takes longer than reading a value
 def require(module: str, *, extra: str | None = None) -> Any:
     """The module, imported. A package that is installed and fails to import raises its own error.
 

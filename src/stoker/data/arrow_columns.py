@@ -1,0 +1,297 @@
+"""Values out of Arrow arrays: one kind for each type that a column can have, and its cells in a block of rows.
+
+Offsets are read as NumPy arrays and values sliced by NumPy, which checks bounds: a hostile file can give wrong values,
+never memory that is not its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stoker.data.optional import require
+from stoker.errors import DataError
+from stoker.image.decode import EncodedImage
+
+NameRow = Callable[[int], str]
+"""The number of a row in a block -> what errors call it."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the values of a column are.
+
+    Attributes:
+        name: "number", "list", "str", "bytes" or "image"; "nested" for what becomes Python's dicts and lists.
+        dtype: of numbers and of the elements of lists; else "".
+        shape: of the numbers in a row: that of nested lists of fixed size.
+    """
+
+    name: str
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether a batch of them is one gather, or a list."""
+        return self.name in ("number", "str", "bytes")
+
+
+def kind_of(type_: Any) -> Kind | None:
+    """The kind of a column of an Arrow type; None where no plain value stands for it: dates, decimals, maps, nested lists."""
+    pa = require("pyarrow")
+    types = pa.types
+    shape: list[int] = []
+    if isinstance(type_, pa.FixedShapeTensorType) and type_.permutation is None:
+        return Kind("number", _dtype_name(type_.value_type), tuple(type_.shape))
+    if types.is_dictionary(type_):
+        type_ = type_.value_type
+    while types.is_fixed_size_list(type_):
+        shape.append(type_.list_size)
+        type_ = type_.value_type
+    if _dtype_name(type_):
+        return Kind("number", _dtype_name(type_), tuple(shape))
+    if shape:
+        return None
+    if (types.is_list(type_) or types.is_large_list(type_)) and _dtype_name(type_.value_type):
+        return Kind("list", _dtype_name(type_.value_type))
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return Kind("str")
+    if types.is_binary(type_) or types.is_large_binary(type_) or types.is_binary_view(type_):
+        return Kind("bytes")
+    if types.is_fixed_size_binary(type_):
+        return Kind("bytes")
+    return Kind("image") if _is_image(type_) else None
+
+
+def nested_kind(type_: Any) -> Kind | None:
+    """As `kind_of`, with lists and structs of any depth too; None where something in them is no plain value."""
+    types = require("pyarrow").types
+    if hasattr(type_, "storage_type"):
+        type_ = type_.storage_type
+    if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
+        parts = [type_.value_type]
+    elif types.is_struct(type_):
+        parts = [field.type for field in type_]
+    else:
+        return kind_of(type_)
+    plain = all(nested_kind(part) is not None for part in parts)
+    return kind_of(type_) or (Kind("nested") if plain else None)
+
+
+def _dtype_name(type_: Any) -> str:
+    types = require("pyarrow").types
+    if not (types.is_boolean(type_) or types.is_integer(type_) or types.is_floating(type_)):
+        return ""
+    return str(np.dtype(type_.to_pandas_dtype()).name)
+
+
+def _is_image(type_: Any) -> bool:
+    """Whether a type is what Hugging Face stores images as."""
+    types = require("pyarrow").types
+    if not types.is_struct(type_) or {field.name for field in type_} != {"bytes", "path"}:
+        return False
+    kinds = {field.name: kind_of(field.type) for field in type_}
+    return kinds == {"bytes": Kind("bytes"), "path": Kind("str")}
+
+
+class Cells:
+    """A column in a block of rows. Thread-safe; values are private memory."""
+
+    def __init__(self, column: str, valid: NDArray[np.bool_] | None, name_row: NameRow) -> None:
+        self._column, self._valid, self._name_row = column, valid, name_row
+
+    def is_null(self, row: int) -> bool:
+        return self._valid is not None and not self._valid[row]
+
+    def cell(self, row: int) -> Any:
+        """The value in a row. Raises DataError where it is null."""
+        if self.is_null(row):
+            raise self._error(row, "is null; fill it, or leave such rows out when the data is written")
+        return self._value(row)
+
+    def cells(self, rows: NDArray[np.int64]) -> Any:
+        """The values of `rows`: an array [len(rows), ...] of numbers, else a list."""
+        if self._valid is not None and not self._valid[rows].all():
+            self.cell(int(rows[np.flatnonzero(~self._valid[rows])[0]]))
+        return self._values(rows)
+
+    def _value(self, row: int) -> Any:
+        raise NotImplementedError
+
+    def _values(self, rows: NDArray[np.int64]) -> Any:
+        return [self._value(row) for row in rows.tolist()]
+
+    def _error(self, row: int, what: str) -> DataError:
+        return DataError(f"column {self._column!r} {what}: in {self._name_row(row)}.")
+
+
+class _Numbers(Cells):
+    def __init__(self, kind: Kind, array: Any, column: str, name_row: NameRow) -> None:
+        child, width = array, 1
+        for size in _list_sizes(array.type):
+            child = child.values.slice(child.offset * size, len(child) * size)
+            width *= size
+        numbers, valid = _numbers(child)
+        masks = [_valid(array), None if valid is None else valid.reshape(len(array), width).all(1)]
+        known = [mask for mask in masks if mask is not None]
+        super().__init__(column, np.logical_and.reduce(known) if known else None, name_row)
+        self._numbers = numbers.reshape(len(array), *kind.shape)
+
+    def _value(self, row: int) -> Any:
+        return self._numbers[row].copy()
+
+    def _values(self, rows: NDArray[np.int64]) -> Any:
+        return self._numbers[rows]
+
+
+class _Lists(Cells):
+    def __init__(self, array: Any, column: str, name_row: NameRow) -> None:
+        super().__init__(column, _valid(array), name_row)
+        self._bounds = array.offsets.to_numpy()
+        self._numbers, self._valid_numbers = _numbers(array.values)
+
+    def _value(self, row: int) -> Any:
+        place = slice(self._bounds[row], self._bounds[row + 1])
+        if self._valid_numbers is not None and not self._valid_numbers[place].all():
+            raise self._error(row, "has a null in its list; fill it, or leave such rows out when the data is written")
+        return self._numbers[place].copy()
+
+
+class _Strings(Cells):
+    """Strings and bytes."""
+
+    def __init__(self, is_text: bool, array: Any, column: str, name_row: NameRow) -> None:
+        super().__init__(column, _valid(array), name_row)
+        self._is_text = is_text
+        self._bounds, self._data = _bounds_and_data(array)
+
+    def _value(self, row: int) -> Any:
+        data = bytes(self._data[self._bounds[row] : self._bounds[row + 1]])
+        if not self._is_text:
+            return data
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise self._error(row, f"is no UTF-8 ({error})") from error
+
+
+class _Images(Cells):
+    """Encoded images: their bytes, or the path of a file where `follow_paths` allows it."""
+
+    def __init__(self, array: Any, column: str, name_row: NameRow, follow_paths: bool) -> None:
+        super().__init__(column, _valid(array), name_row)
+        self._bytes, self._paths = (
+            _Strings(name == "path", array.field(name), column, name_row) for name in ("bytes", "path")
+        )
+        self._follow_paths = follow_paths
+
+    def _value(self, row: int) -> EncodedImage:
+        path = None if self._paths.is_null(row) else self._paths.cell(row)
+        if not self._bytes.is_null(row):
+            return EncodedImage(self._bytes.cell(row), path or f"{self._column} of {self._name_row(row)}")
+        if path is None or not self._follow_paths:
+            raise self._error(row, f"has no bytes{f', only the path {path}' if path else ''}")
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return EncodedImage(file.readall(), path)
+        except OSError as error:
+            raise self._error(row, f"names the file {path}, which cannot be read ({error.strerror})") from error
+
+
+class _Nested(Cells):
+    """What Arrow makes of a value in Python."""
+
+    def __init__(self, array: Any, column: str, name_row: NameRow) -> None:
+        super().__init__(column, _valid(array), name_row)
+        array.validate(full=True)
+        self._array = array
+
+    def _value(self, row: int) -> Any:
+        return self._array[row].as_py()
+
+
+def cells_of(kind: Kind, array: Any, column: str, name_row: NameRow, follow_paths: bool = False) -> Cells:
+    """The cells of an Arrow array (or chunked array) of this kind.
+
+    Raises:
+        DataError: its buffers do not fit its length.
+    """
+    pa = require("pyarrow")
+    try:
+        array = _plain(array)
+        array.validate()
+        if kind.name == "number":
+            return _Numbers(kind, array, column, name_row)
+        if kind.name == "list":
+            return _Lists(array, column, name_row)
+        if kind.name == "image":
+            return _Images(array, column, name_row, follow_paths)
+        if kind.name == "nested":
+            return _Nested(array, column, name_row)
+        return _Strings(kind.name == "str", array, column, name_row)
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(f"column {column!r} is damaged: {error}: in the rows around {name_row(0)}.") from error
+
+
+def _plain(array: Any) -> Any:
+    """One array of plain values: chunks joined, dictionaries looked up, views and extensions turned into what they stand for."""
+    pa = require("pyarrow")
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks == 1 else _joined(array)
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if pa.types.is_dictionary(array.type):
+        array.validate(full=True)  # decoding trusts the indices
+        array = array.dictionary_decode()
+    if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
+        array.validate(full=True)
+        array = array.cast(pa.large_string() if pa.types.is_string_view(array.type) else pa.large_binary())
+    return array
+
+
+def _joined(chunks: Any) -> Any:
+    pa = require("pyarrow")
+    try:
+        return chunks.combine_chunks()
+    except pa.ArrowInvalid:  # more than 2 GiB of strings, whose offsets have 32 bits
+        wider = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+        return chunks.cast(wider.get(chunks.type, chunks.type)).combine_chunks()
+
+
+def _list_sizes(type_: Any) -> Sequence[int]:
+    sizes = []
+    while require("pyarrow").types.is_fixed_size_list(type_):
+        sizes.append(type_.list_size)
+        type_ = type_.value_type
+    return sizes
+
+
+def _numbers(array: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Numbers, and which of them are not null; None where all are."""
+    valid = _valid(array)
+    filled = array if valid is None else array.fill_null(False if array.type == require("pyarrow").bool_() else 0)
+    return filled.to_numpy(zero_copy_only=False), valid
+
+
+def _valid(array: Any) -> NDArray[np.bool_] | None:
+    return array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
+
+
+def _bounds_and_data(array: Any) -> tuple[NDArray[Any], memoryview]:
+    """Where each string begins and ends, and the bytes of all."""
+    types = require("pyarrow").types
+    _, *buffers = array.buffers()
+    if types.is_fixed_size_binary(array.type):
+        width = array.type.byte_width
+        return np.arange(array.offset, array.offset + len(array) + 1) * width, memoryview(buffers[0] or b"")
+    wide = types.is_large_string(array.type) or types.is_large_binary(array.type)
+    dtype = np.dtype(np.int64 if wide else np.int32)
+    if not len(array):
+        return np.zeros(1, dtype), memoryview(b"")
+    bounds = np.frombuffer(buffers[0], dtype, len(array) + 1, array.offset * dtype.itemsize)
+    return bounds, memoryview(buffers[1] or b"")
