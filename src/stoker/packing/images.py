@@ -17,9 +17,11 @@ from stoker.image.tiles import retile
 from stoker.packing.options import PackOptions
 
 _JPEG = b"\xff\xd8"
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 def is_image(value: Any) -> bool:
+    """Whether a store keeps it as an image: PIL's, or an encoded one."""
     return isinstance(value, EncodedImage | Image.Image)
 
 
@@ -42,7 +44,8 @@ def packed_image(image: Any, options: PackOptions) -> tuple[Any, str]:
         kind = "a JPEG that cannot be tiled" if image.data[:2] == _JPEG else "no JPEG"
         return image.data, f"kept as it was: {kind}"
     stream = io.BytesIO()
-    image.save(stream, "PNG")
+    image = image if image.mode in _PNG_MODES else to_rgb(image)
+    image.save(stream, "PNG", exif=b"")  # a picture in memory is as it is seen: its orientation must not turn it again
     return stream.getvalue(), "encoded without loss as PNG"
 
 

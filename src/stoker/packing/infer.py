@@ -41,8 +41,11 @@ def _flatten(value: Any, name: str, values: dict[str, Any]) -> Any:
     if is_structure and len(value):
         parts = [_flatten(part, f"{prefix}{number}", values) for number, part in enumerate(value)]
         return {"tuple" if isinstance(value, tuple) else "list": parts}
-    values[name or "value"] = value
-    return {"column": name or "value"}
+    name = name or "value"
+    if name in values:
+        raise StoreError(f"two values of a sample would both be the column {name!r}; rename a key.")
+    values[name] = value
+    return {"column": name}
 
 
 def _holds_arrays(value: list[Any]) -> bool:
@@ -65,15 +68,20 @@ def column_of(name: str, value: Any, *, raw_images: bool) -> Column:
         return Column(name, "scalar", _NUMBERS[type(value)], holder="number")
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         return _array_column(name, value)
-    if isinstance(value, list) and value and type(value[0]) in (int, float) and {*map(type, value)} == {type(value[0])}:
-        if all(map(_is_storable, value)):
-            return Column(name, "ragged", _NUMBERS[type(value[0])], num_dims=1, holder="list")
+    if isinstance(value, list) and _is_of_numbers(value):
+        return Column(name, "ragged", _NUMBERS[type(value[0])], num_dims=1, holder="list")
     if _is_json(value):
         return Column(name, "json")
     raise StoreError(
         f"column {name!r} holds {type(value).__module__}.{type(value).__qualname__}, which a store cannot keep: give it numbers, "
         "arrays, tensors, text, bytes, images, or what JSON holds (a transform can convert it)."
     )
+
+
+def _is_of_numbers(values: list[Any]) -> bool:
+    """Whether all are whole numbers of 64 bits, or all floating-point ones."""
+    kinds = set(map(type, values))
+    return (kinds == {int} or kinds == {float}) and all(map(_is_storable, values))
 
 
 def _is_storable(value: Any) -> bool:

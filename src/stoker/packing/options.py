@@ -54,6 +54,6 @@ class PackOptions:
         }  # fmt: skip
 
 
-def _check_range(name: str, value: int | None, least: int, most: int) -> None:
+def _check_range(name: str, value: Any, least: int, most: int) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most):
         raise ArgumentError(f"{name} must be a whole number between {least:,} and {most:,}; got {value!r}.")

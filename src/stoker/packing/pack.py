@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,9 +24,17 @@ from stoker.loader import Loader
 from stoker.packing.infer import MisfitError, widened
 from stoker.packing.options import SHARD_BYTES, PackOptions
 from stoker.packing.samples import Samples, explained
-from stoker.packing.shards import NAME, ShardPlan, Shards, record_path
+from stoker.packing.shards import NAME, Attempt, ShardPlan, Shards, check_structure, record_path
 from stoker.store.cells import encode_cell
-from stoker.store.manifest import MANIFEST, Manifest, Shard, read_manifest, sync_folder, write_atomically, write_manifest
+from stoker.store.manifest import (
+    MANIFEST,
+    Manifest,
+    Shard,
+    read_manifest,
+    sync_folder,
+    write_atomically,
+    write_manifest,
+)
 from stoker.store.schema import Column, Schema
 
 _PROBED = 32  # samples spread over the source, from which schema and size are learned
@@ -99,8 +107,9 @@ def pack(
         source: what `stoker.open` opens, or a map-style dataset.
         target: the store's folder, which must not exist (with `append`: an existing store).
         images: "keep" leaves pixels as they are, bit for bit (JPEGs are tiled without loss, so that a crop decodes only
-            what it shows); "jpeg" encodes all anew, with `quality`; "raw" stores pixels.
+            what it shows); "jpeg" encodes all anew; "raw" stores pixels.
         max_side: larger images are reduced to it, in their longer side, antialiased; with "keep" those become JPEGs.
+        quality: of images that are encoded anew, 1 to 100.
         transform: applied to each sample, once, here; images come to it as PIL images.
         augment: how many variants of each sample are stored: `transform`, and the dataset's own, drawn with other
             randomness. The loader shows another one in each epoch.
@@ -125,13 +134,21 @@ def pack(
     )  # fmt: skip
     dataset = open_source(source) if isinstance(source, str | os.PathLike) else source
     job = _Job(Samples(dataset, options), os.path.abspath(os.fspath(target)), append)
-    workers = cpu_budget() if num_workers == "auto" else int(num_workers)
+    workers = _num_workers(num_workers)
     with job.locked():
         while True:
             try:
                 return job.run(workers, progress)
             except MisfitError as misfit:  # a sample that the first ones did not foretell: begin anew, with a wider column
                 job.widen(misfit.column)
+
+
+def _num_workers(value: int | str) -> int:
+    if value == "auto":
+        return cpu_budget()
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ArgumentError(f"num_workers must be 'auto' or a whole number from 0 on; got {value!r}.")
+    return value
 
 
 class _Job:
@@ -149,32 +166,43 @@ class _Job:
             )
         self.root = target if append else self.partial  # of the data
         self.records = os.path.join(self.partial, "records")
+        self.attempt = Attempt(os.path.join(self.partial, "attempt"))
         self._wider: dict[str, Column] = {}
+        self._begins_anew = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One pack at a time writes to a place. The lock is the kernel's, and ends with its owner."""
         os.makedirs(self.records, exist_ok=True)
-        with open(os.path.join(self.partial, "lock"), "w") as lock:
+        path = os.path.join(self.partial, "lock")
+        with open(path, "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                if not os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+                    raise FileNotFoundError(path)
+            except OSError as error:  # held; or its owner has just published the store, and the file with it
                 raise StoreError(f"another process is packing {self.target} now.") from error
             yield
 
     def widen(self, column: Column) -> None:
+        """Makes the next `run` begin anew, with this column and those that were widened before."""
         self._wider[column.name] = column
+        self._begins_anew = True
 
     def run(self, workers: int, progress: Progress | None) -> PackSummary:
-        plan = self._resumed(self._plan())
+        plan = self._plan()
+        self.attempt.begin()
+        plan = self._resumed(plan)
         todo = [number for number in range(plan.num_shards) if not os.path.exists(record_path(self.records, number))]
-        shards = Shards(self.samples, plan, self.root, self.records, todo)
+        shards = Shards(self.samples, plan, self.root, self.records, todo, self.attempt)
         np.memmap(shards.progress, np.int64, "w+", shape=(max(1, plan.num_shards),)).flush()
         done = len(plan.indices) - sum(len(plan.indices_of(number)) for number in todo)
         with _reported(shards.progress, done, len(plan.indices), progress):
             loader = Loader(shards, batch_size=None, num_workers=min(workers, len(todo)), collate_fn=_as_it_is, seed=0)
-            for _ in loader:
-                pass
+            with closing(iter(loader)) as outcomes:
+                for outcome in outcomes:
+                    if isinstance(outcome, Column):
+                        raise MisfitError(outcome)
         return self._finish(plan)
 
     # The plan
@@ -205,7 +233,7 @@ class _Job:
         return everything[int(self.base.source["length"]) :]
 
     def _check_base(self, base: Manifest) -> None:
-        classes = tuple(getattr(self.samples.source, "classes", ()))
+        classes = self.samples.classes
         if classes[: len(base.classes)] != base.classes:
             raise StoreError(
                 f"the source's classes ({', '.join(classes[:5])} …) do not begin with the store's ({', '.join(base.classes[:5])} …), "
@@ -224,19 +252,22 @@ class _Job:
         with self.samples.preserved():
             for index in np.unique(np.linspace(0, len(indices) - 1, _PROBED).astype(int)).tolist():
                 try:
-                    tree, found, size = self._probe_one(int(indices[index]))
+                    found_tree, found, size = self._probe_one(int(indices[index]))
+                    tree = tree or found_tree
+                    check_structure(found_tree, tree)
+                    both = {column.name: widened(columns.get(column.name, column), column) for column in found}
                 except Exception as error:
                     if self.samples.options.skips_errors:
                         continue
                     raise explained(error, self.samples, int(indices[index])) from error
-                for column in found:
-                    columns[column.name] = widened(columns.get(column.name, column), column)
+                columns |= both
                 sizes.append(size * self.samples.options.augment)
         if tree is None:
             raise DataError(f"not one of {_PROBED} samples spread over the source could be packed; pack with on_error='raise' to see why.")
         columns |= {name: wider for name, wider in self._wider.items() if name in columns}
         names = [Column(NAME, "string", in_sample=False)] if self.samples.name(int(indices[0])) is not None else []
         schema = Schema((*columns.values(), *names), tree)
+        Schema.from_json(**schema.to_json())  # names that are too long, structures that are too deep
         if self.base is not None:
             schema = _fitting(self.base.schema, schema)
         return schema, int(np.mean(sizes))
@@ -254,16 +285,26 @@ class _Job:
         path = os.path.join(self.partial, "plan.json")
         key = self._key(plan)
         left = _read_json(path)
-        if left is not None and left.get("key") == key and not self._wider:
+        if left is not None and left.get("key") == key and not self._begins_anew:
             return replace(plan, schema=Schema.from_json(left["columns"], plan.schema.sample))
-        for folder in (self.records, *(() if self.base else (os.path.join(self.partial, "data"),))):
-            shutil.rmtree(folder, ignore_errors=True)
-            os.makedirs(folder)
+        self._clear()
         sync_folder(self.partial)
         content = {"key": key, "columns": plan.schema.to_json()["columns"]}
         write_atomically(path, json.dumps(content, sort_keys=True).encode())
-        self._wider = {}
+        self._begins_anew = False
         return plan
+
+    def _clear(self) -> None:
+        """Removes the shards of another plan, and the records that say that they are whole: these first."""
+        data = os.path.join(self.root, "data")
+        shutil.rmtree(self.records, ignore_errors=True)
+        os.makedirs(self.records)
+        os.makedirs(data, exist_ok=True)
+        known = {os.path.basename(shard.name) for shard in self.base.shards} if self.base else set()
+        for name in set(os.listdir(data)) - known:
+            os.remove(os.path.join(data, name))
+        if not self.base and os.path.exists(manifest := os.path.join(self.root, MANIFEST)):
+            os.remove(manifest)  # of a call that was killed a moment before its end
 
     def _key(self, plan: ShardPlan) -> dict[str, Any]:
         """What has to be equal for an earlier call's shards to be of use."""
@@ -277,7 +318,7 @@ class _Job:
 
     def _finish(self, plan: ShardPlan) -> PackSummary:
         records = [_read_json(record_path(self.records, number)) or {} for number in range(plan.num_shards)]
-        new = tuple(Shard.from_json(record["shard"], plan.schema.num_buffers) for record in records)
+        new = tuple(Shard.from_json(record["shard"], plan.schema) for record in records)
         base = self.base
         images: dict[str, int] = dict(base.summary.get("images", {})) if base else {}
         for record in records:
@@ -287,7 +328,7 @@ class _Job:
         quarantine = [entry for record in records for entry in record["quarantine"]]
         manifest = Manifest(
             plan.schema, ((*base.shards, *new) if base else new), self.samples.options.augment,
-            tuple(getattr(self.samples.source, "classes", ())), ((*base.quarantine, *quarantine) if base else tuple(quarantine)),
+            self.samples.classes, ((*base.quarantine, *quarantine) if base else tuple(quarantine)),
             {"type": fingerprint(self.samples.source)["type"], "length": len(self.samples), "options": self.samples.options.to_json()},
             {"source_bytes": source_bytes, "images": images},
         )  # fmt: skip
@@ -304,7 +345,7 @@ class _Job:
             shutil.rmtree(self.partial)
             return
         write_atomically(os.path.join(self.partial, "manifest.ready"), manifest.to_bytes())
-        for name in ("records", "plan.json", "lock"):
+        for name in ("records", "plan.json", "attempt", "lock"):
             path = os.path.join(self.partial, name)
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
         os.rename(os.path.join(self.partial, "manifest.ready"), os.path.join(self.partial, MANIFEST))

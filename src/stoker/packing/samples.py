@@ -58,8 +58,15 @@ class Samples:
         return source.as_sample(values)
 
     def name(self, index: int) -> str | None:
-        """What the source calls the sample, where it has names."""
-        return self.source.sample_name(index) if isinstance(self.source, Dataset) else None
+        """What the source calls the sample, where it has names. Bytes of a file's name that are no UTF-8 are spelt out."""
+        name = self.source.sample_name(index) if isinstance(self.source, Dataset) else None
+        return None if name is None else name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, where the source has them."""
+        names = getattr(self.source, "classes", ())
+        return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
 
     def path(self, index: int) -> str | None:
         """Where the sample comes from, for errors."""

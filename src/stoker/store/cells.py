@@ -21,7 +21,7 @@ def decode_cell(column: Column, data: NDArray[np.uint8], shape: tuple[int, ...])
         return data.tobytes()
     if column.kind in ("string", "json"):
         text = _text(column, data)
-        return json.loads(text) if column.kind == "json" else text
+        return _parsed(column, text) if column.kind == "json" else text
     if column.kind == "scalar":
         shape = ()
     elif column.kind == "tensor":
@@ -29,6 +29,13 @@ def decode_cell(column: Column, data: NDArray[np.uint8], shape: tuple[int, ...])
     elif not column.stores_shape:
         shape = (-1,)
     return as_held(column, data.view(column.carrier).reshape(shape))
+
+
+def _parsed(column: Column, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"a value of column {column.name!r} is no JSON: {error}") from error
 
 
 def _text(column: Column, data: NDArray[np.uint8]) -> str:

@@ -60,10 +60,10 @@ class Shard:
         }  # fmt: skip
 
     @staticmethod
-    def from_json(value: Any, num_buffers: int) -> Shard:
+    def from_json(value: Any, schema: Schema) -> Shard:
         """Raises StoreError where the shard names a file outside of the store, or its figures contradict each other."""
         try:
-            groups = tuple(_row_group(group, num_buffers, value["bytes"]) for group in value["groups"])
+            groups = tuple(_row_group(group, schema, value["bytes"]) for group in value["groups"])
             shard = Shard(value["file"], _size(value["rows"]), _size(value["bytes"]), value["sha256"], groups)
             if not _SHARD_NAME.fullmatch(shard.name) or not _HASH.fullmatch(shard.sha256):
                 raise ValueError("its name or its checksum is not of the right form")
@@ -74,14 +74,22 @@ class Shard:
         return shard
 
 
-def _row_group(value: Any, num_buffers: int, shard_bytes: Any) -> RowGroup:
-    offset, num_bytes = _size(value["offset"]), _size(value["bytes"])
+def _row_group(value: Any, schema: Schema, shard_bytes: Any) -> RowGroup:
+    num_rows, offset, num_bytes = _size(value["rows"]), _size(value["offset"]), _size(value["bytes"])
+    end = offset + num_bytes
     buffers = tuple(map(_size, value["buffers"]))
-    if len(buffers) != num_buffers or offset + num_bytes > _size(shard_bytes):
+    if len(buffers) != schema.num_buffers or end > _size(shard_bytes):
         raise ValueError("a row group lies outside of its file, or lacks a buffer")
-    if any(start > offset + num_bytes for start in buffers) or not _CRC.fullmatch(value["crc32"]):
-        raise ValueError("a buffer lies outside of its row group, or a checksum is not of the right form")
-    return RowGroup(_size(value["rows"]), offset, num_bytes, value["crc32"], buffers)
+    # An empty buffer stands at 0. Python's numbers do not wrap around, so after this NumPy's, of 64 bits, cannot either.
+    outside = any(start and not offset <= start <= end for start in buffers)
+    if outside or any(
+        not offset <= buffers[number] <= end - num_rows * row_bytes - extra
+        for number, row_bytes, extra in schema.fixed_buffers
+    ):
+        raise ValueError("a buffer lies outside of its row group")
+    if not num_rows or not _CRC.fullmatch(value["crc32"]):
+        raise ValueError("a row group is empty, or its checksum is not of the right form")
+    return RowGroup(num_rows, offset, num_bytes, value["crc32"], buffers)
 
 
 def _size(value: Any) -> int:
@@ -143,16 +151,34 @@ class Manifest:
         content = _parsed(data)
         schema = Schema.from_json(content.get("columns"), content.get("sample"))
         try:
-            shards = tuple(Shard.from_json(shard, schema.num_buffers) for shard in content["shards"])
+            shards = tuple(Shard.from_json(shard, schema) for shard in content["shards"])
+            _size(content["source"]["length"])
+            _size(content["summary"]["source_bytes"])
             manifest = Manifest(
-                schema, shards, _size(content["variants"]), tuple(map(str, content["classes"])),
-                tuple(map(dict, content["quarantine"])), dict(content["source"]), dict(content["summary"]),
+                schema, shards, _size(content["variants"]), tuple(map(_text, content["classes"])),
+                tuple(map(_quarantined, content["quarantine"])), dict(content["source"]), dict(content["summary"]),
             )  # fmt: skip
+            if len({shard.name for shard in shards}) != len(shards):
+                raise ValueError("a shard is named twice")
             if manifest.variants < 1 or manifest.num_rows % manifest.variants or manifest.num_rows != content["rows"]:
                 raise ValueError("the rows of its shards do not add up")
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"the manifest is damaged: {error!r}") from error
         return manifest
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _quarantined(value: Any) -> dict[str, Any]:
+    _size(value["index"])
+    _text(value["error"])
+    if value["name"] is not None:
+        _text(value["name"])
+    return dict(value)
 
 
 def _lines(content: Mapping[str, Any]) -> str:
@@ -170,15 +196,19 @@ def _parsed(data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"the manifest is no JSON: {error}") from error
+        raise StoreError(f"it is no JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise StoreError("the manifest is not that of a packed store.")
+        raise StoreError("it is not the manifest of a packed store.")
     if content.get("version") != VERSION:
         raise StoreError(
             f"the store is of version {content.get('version')!r}, and this Stoker reads version {VERSION}; update Stoker."
         )
     expected = content.pop("checksum", None)
-    if expected != _checksum(content):
+    try:
+        found = _checksum(content)
+    except RecursionError as error:
+        raise StoreError("the manifest is nested too deeply.") from error
+    if expected != found:
         raise StoreError("the manifest does not match its own checksum: it was altered or damaged; pack the store anew.")
     return content
 
@@ -203,6 +233,18 @@ def read_manifest(root: str) -> Manifest:
         return Manifest.from_bytes(data)
     except StoreError as error:
         raise StoreError(f"cannot open {path}: {error}") from error
+
+
+def shard_path(root: str, shard: Shard) -> str:
+    """Where a shard of the store at `root` lies.
+
+    Raises:
+        StoreError: it is a link to something outside of the store.
+    """
+    path = os.path.join(root, shard.name)
+    if not os.path.realpath(path).startswith(os.path.join(os.path.realpath(root), "")):
+        raise StoreError(f"the shard {path} is a link that leads out of the store.")
+    return path
 
 
 def write_manifest(root: str, manifest: Manifest) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stoker._native import copy_spans, count_resident, load_bounds, read_ahead
 from stoker.errors import StoreError
-from stoker.store.manifest import Manifest, RowGroup, read_manifest
+from stoker.store.manifest import Manifest, RowGroup, read_manifest, shard_path
 from stoker.store.mapped import MappedFile
 from stoker.store.schema import Column
 
@@ -42,8 +42,7 @@ class Spans:
 
 
 class Reader:
-    """The rows of a store on a local disk, memory-mapped. Thread-safe. Pickles; opens its shards when they are first
-    read.
+    """The rows of a store on a local disk, memory-mapped. Thread-safe. Pickles; opens its shards when they are first read.
 
     Args:
         root: the store's folder.
@@ -98,8 +97,11 @@ class Reader:
         found: NDArray[np.int32] = spans.copy()[0].view(np.int32).reshape(len(rows), column.num_shape_dims)
         lengths = self._locate(column, groups, within).lengths
         sizes = np.prod(found.astype(np.float64), axis=1) * column.carrier.itemsize  # floats do not wrap around
-        if (found < 0).any() or (sizes != lengths).any():
-            bad = int(np.argmax((found < 0).any(axis=1) | (sizes != lengths)))
+        wrong = (found < 0).any(axis=1) | (sizes != lengths)
+        if column.kind == "pixels":
+            wrong |= found[:, 2] != 3
+        if wrong.any():
+            bad = int(np.argmax(wrong))
             raise self._damage(int(groups[bad]), f"row {int(rows[bad])} has another shape than its values")
         return found
 
@@ -161,7 +163,7 @@ class Reader:
         with self._lock:
             if self._files[number] is None:
                 shard = self.manifest.shards[number]
-                file = MappedFile(self.path_of(number), shard.num_bytes)
+                file = MappedFile(shard_path(self.root, shard), shard.num_bytes)
                 self._files[number] = file
                 self._bases[number] = file.address
 
@@ -177,7 +179,7 @@ class Reader:
         self._map(shard)
         address = np.array([int(self._bases[shard]) + entry.offset], np.uint64)
         data, _ = Spans(address, np.array([entry.num_bytes], np.int64)).copy()
-        if f"{zlib.crc32(data):08x}" != entry.crc32:
+        if f"{zlib.crc32(memoryview(data)):08x}" != entry.crc32:
             raise self._damage(group, "it does not match its checksum")
 
     def _damage(self, group: int, what: str) -> StoreError:

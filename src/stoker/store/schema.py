@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,6 @@ import numpy as np
 from stoker.errors import StoreError
 
 KINDS = ("scalar", "tensor", "ragged", "bytes", "string", "json", "image", "pixels")
-HOLDERS = ("", "number", "array", "tensor", "list")
 
 DTYPES = {
     "bool": np.uint8, "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
@@ -23,6 +23,10 @@ DTYPES = {
 
 _VARYING = ("ragged", "bytes", "string", "json", "image", "pixels")
 _MAX_NAME = 200
+_MAX_DIMS = 32  # NumPy has 64, and batches add one
+_HOLDERS_OF = {
+    "scalar": ("number", "array", "tensor"), "tensor": ("array", "tensor"), "ragged": ("array", "tensor", "list")
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Column:
     @cached_property
     def row_bytes(self) -> int:
         """Bytes of a row of a scalar or tensor column."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.carrier.itemsize
+        return math.prod(self.shape) * self.carrier.itemsize
 
     @property
     def stores_shape(self) -> bool:
@@ -72,6 +76,11 @@ class Column:
     def num_shape_dims(self) -> int:
         """Numbers in a row's stored shape."""
         return 3 if self.kind == "pixels" else self.num_dims
+
+    @property
+    def arrow_names(self) -> tuple[str, ...]:
+        """The fields of the Arrow schema that hold it."""
+        return (self.name, f"{self.name}.shape") if self.stores_shape else (self.name,)
 
     @property
     def num_buffers(self) -> int:
@@ -94,29 +103,40 @@ class Column:
     def from_json(value: Any) -> Column:
         """Raises StoreError for what is no column."""
         try:
-            shape = tuple(_checked_int(side, 0, 1 << 40) for side in value.get("shape", ()))
-            column = Column(
-                str(value["name"]), value["kind"], value.get("dtype", ""), shape,
-                _checked_int(value.get("num_dims", 0), 0, 32), value.get("holder", ""), bool(value.get("in_sample", True)),
-            )  # fmt: skip
+            shape = tuple(_checked_int(side, 1, 1 << 40) for side in value.get("shape", ()))
+            name, kind, dtype, holder = (_checked_text(value.get(key, "")) for key in ("name", "kind", "dtype", "holder"))
+            num_dims = _checked_int(value.get("num_dims", 0), 0, _MAX_DIMS)
+            column = Column(name, kind, dtype, shape, num_dims, holder, value.get("in_sample", True) is not False)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"a column of the manifest is damaged: {error!r}") from error
-        numeric = column.kind in ("scalar", "tensor", "ragged")
-        if (
-            column.kind not in KINDS
-            or column.holder not in HOLDERS
-            or numeric != (column.dtype in DTYPES)
-            or (column.kind == "ragged") != (column.num_dims > 0)
-            or not 0 < len(column.name) <= _MAX_NAME
-            or not 0 < column.row_bytes <= 1 << 40  # Arrow has no lists of fixed size 0: such rows are ragged
-        ):
-            raise StoreError(f"a column of the manifest breaks the format's rules: {value!r}")
+        if not column.is_sound():
+            raise StoreError(f"a column of the manifest breaks the format's rules: {_short(value)}")
         return column
+
+    def is_sound(self) -> bool:
+        """Whether it keeps the rules of the format that concern a column alone."""
+        return (
+            self.kind in KINDS
+            and self.holder in _HOLDERS_OF.get(self.kind, ("",))
+            and (self.dtype in DTYPES if self.kind in _HOLDERS_OF else not self.dtype)
+            and (self.kind == "tensor") == (len(self.shape) > 0)
+            and (self.kind == "ragged") == (self.num_dims > 0)
+            and (self.holder != "list" or self.num_dims == 1)
+            and len(self.shape) <= _MAX_DIMS
+            and 0 < len(self.name) <= _MAX_NAME
+            and 0 < self.row_bytes <= 1 << 40  # Arrow has no lists of fixed size 0: such rows are ragged
+        )
 
 
 def _checked_int(value: Any, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f"{value!r} is not a whole number in [{least}, {most}]")
+    return value
+
+
+def _checked_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
     return value
 
 
@@ -150,6 +170,17 @@ class Schema:
     def num_buffers(self) -> int:
         return sum(column.num_buffers for column in self.columns)
 
+    @cached_property
+    def fixed_buffers(self) -> tuple[tuple[int, int, int], ...]:
+        """The buffers whose size follows from the number of rows: their number, bytes of a row, bytes besides."""
+        found = []
+        for column in self.columns:
+            first = self.first_buffer(column.name)
+            found.append((first, 8, 8) if column.is_varying else (first, column.row_bytes, 0))
+            if column.stores_shape:
+                found.append((first + 2, 4 * column.num_shape_dims, 0))
+        return tuple(found)
+
     def to_json(self) -> dict[str, Any]:
         return {"columns": [column.to_json() for column in self.columns], "sample": self.sample}
 
@@ -159,7 +190,7 @@ class Schema:
         if not isinstance(columns, list) or not columns:
             raise StoreError("the manifest names no columns.")
         known = tuple(map(Column.from_json, columns))
-        names = [column.name for column in known]
+        names = [name for column in known for name in column.arrow_names]
         if len(set(names)) != len(names):
             raise StoreError(f"the manifest names a column twice: {', '.join(names)}.")
         used = list(_named(sample, 0))
@@ -171,7 +202,7 @@ class Schema:
 def _named(sample: Any, depth: int) -> Sequence[str]:
     """The columns that a sample's tree names."""
     if depth > 32 or not isinstance(sample, dict) or len(sample) != 1:
-        raise StoreError(f"the manifest's sample is damaged: {sample!r}")
+        raise StoreError(f"the manifest's sample is damaged: {_short(sample)}")
     ((kind, inner),) = sample.items()
     if kind == "column" and isinstance(inner, str):
         return [inner]
@@ -180,5 +211,14 @@ def _named(sample: Any, depth: int) -> Sequence[str]:
     elif kind == "dict" and isinstance(inner, dict):
         parts = list(inner.values())
     else:
-        raise StoreError(f"the manifest's sample is damaged: {sample!r}")
+        raise StoreError(f"the manifest's sample is damaged: {_short(sample)}")
     return [name for part in parts for name in _named(part, depth + 1)]
+
+
+def _short(value: Any) -> str:
+    """A value of the manifest's for an error, however large or deep it is."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "it is nested too deeply"
+    return text if len(text) <= 300 else f"{text[:300]} …"

@@ -9,6 +9,7 @@ import os
 import sys
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,7 @@ class _HashingFile(io.RawIOBase):
     """A file that knows the checksums of what was written to it."""
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "wb")
+        self._file = open(path, "wb")  # noqa: SIM115 -- it is closed with this
         self.sha256 = hashlib.sha256()
         self.crc32 = 0
         self.position = 0
@@ -58,8 +59,10 @@ class _HashingFile(io.RawIOBase):
 
     def abandon(self) -> None:
         """Closes without waiting for the disk."""
-        self._file.close()
-        super().close()
+        try:
+            self._file.close()
+        finally:
+            super().close()
 
 
 @dataclass
@@ -131,8 +134,10 @@ class ShardWriter:
 
     def abandon(self) -> None:
         """Gives up: what was written is removed."""
-        self._file.abandon()
-        os.remove(f"{self._path}.new")
+        with suppress(OSError):  # what is buffered cannot be written to a full disk: the error that led here says so
+            self._file.abandon()
+        with suppress(OSError):
+            os.remove(f"{self._path}.new")
 
 
 def arrow_schema(schema: Schema) -> Any:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stoker.store.manifest import Manifest, RowGroup, Shard, read_manifest
+from stoker.errors import StoreError
+from stoker.store.manifest import Manifest, RowGroup, Shard, read_manifest, shard_path
 from stoker.store.mapped import size_text
 
 _BLOCK_BYTES = 4 << 20
@@ -39,7 +40,7 @@ def verify(
             progress(sum(read), total)
 
     with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
-        found = pool.map(lambda job: list(_damages(root, *job, count)), _with_first_rows(manifest))
+        found = pool.map(lambda job: list(_damages(root, job[0], job[1], count)), _with_first_rows(manifest))
         return [text for texts in found for text in texts]
 
 
@@ -53,12 +54,16 @@ def _with_first_rows(manifest: Manifest) -> Iterator[tuple[Shard, int]]:
 def _damages(root: str, shard: Shard, first_row: int, count: Callable[[int], object]) -> Iterator[str]:
     path = os.path.join(root, shard.name)
     try:
+        path = shard_path(root, shard)
         size = os.path.getsize(path)
         if size != shard.num_bytes:
             yield size_text(path, size, shard.num_bytes)
         if _sha256(path, count) == shard.sha256:
             return
         found = list(_damaged_groups(path, shard.groups, first_row))
+    except StoreError as error:
+        yield str(error)
+        return
     except OSError as error:
         yield f"the shard {path} cannot be read: {error.strerror}."
         return
