@@ -19,14 +19,14 @@ from stoker.errors import ArgumentError, DataError
 ARRAY_ENDINGS = frozenset({".npy", ".pt"})
 """The endings of files that hold an array, in lower case."""
 
-_VALUES = (torch.Tensor, np.ndarray, np.generic, bool, int, float, str, bytes)
+_VALUES = (torch.Tensor, np.ndarray, np.generic, bool, int, float, str)
 
 
 class ArrayFiles(Source):
     """The .npy and .pt files below `root`, in ImageFolder's order; class folders give each sample a label beside it.
 
     A file that holds one array or tensor gives the column "array". A .pt file that holds a dict gives a column for each
-    key, one that holds a tuple or list the columns "0", "1" …; values are tensors, numbers, str or bytes. The first
+    key, one that holds a tuple or list the columns "0", "1" …; values are tensors, numbers or str. The first
     file says which columns there are. Dtypes and shapes are the files' own, and may differ from sample to sample;
     whoever wants batches of them needs a map or a collate function that makes them alike.
 
@@ -71,6 +71,10 @@ class ArrayFiles(Source):
     def sample_path(self, index: int) -> str:
         return os.path.join(self.root, self.paths[index])
 
+    def sample_name(self, index: int) -> str:
+        """The file's path, relative to `root`."""
+        return str(self.paths[index])
+
     def read(self, index: int) -> tuple[Any, ...]:
         path = self.sample_path(index)
         values = _read_file(path)
@@ -113,7 +117,7 @@ def _read_pt(path: str) -> dict[str, Any]:
     except Exception as error:  # torch's reader and unpickler raise whatever damage leads to
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(
-            f"cannot read {path}: it is damaged, or holds more than tensors, numbers, str and bytes, which alone are "
+            f"cannot read {path}: it is damaged, or holds more than tensors, numbers and str, which alone are "
             f"loaded from .pt files. torch says: {reason}"
         ) from error
     if isinstance(loaded, Mapping):
@@ -128,6 +132,6 @@ def _read_pt(path: str) -> dict[str, Any]:
 def _checked(path: str, name: str, value: Any) -> Any:
     if not isinstance(value, _VALUES):
         raise DataError(
-            f"{path} holds a {type(value).__name__} in {name!r}; a value must be a tensor, a number, str or bytes."
+            f"{path} holds a {type(value).__name__} in {name!r}; a value must be a tensor, a number or str."
         )
     return value.detach() if isinstance(value, torch.Tensor) else value

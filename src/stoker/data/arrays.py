@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stoker.data.dataset import Dataset
 from stoker.data.gather import TensorRows, is_plain
-from stoker.errors import ArgumentError, DataError, TypeMismatchError
+from stoker.errors import ArgumentError, DataError, StokerError, TypeMismatchError
 
 
 class Arrays(Dataset):
@@ -103,7 +103,7 @@ def open_npy(path: str | os.PathLike[str]) -> Arrays:
             return Arrays(loaded)
         with loaded:
             return Arrays(**{name: loaded[name] for name in loaded.files})
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, ArgumentError | FileNotFoundError):
-            raise
+    except (StokerError, FileNotFoundError):
+        raise
+    except Exception as error:  # NumPy parses the header as Python, which fails in many ways
         raise DataError(f"cannot read {os.fspath(path)}: {error}") from error

@@ -35,6 +35,9 @@ class Kind:
     dtype: str = ""
     shape: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.name, self.dtype, str(list(self.shape)) if self.shape else "")))
+
     @property
     def is_bulk(self) -> bool:
         """Whether a batch of them is one gather, or a list."""
@@ -46,7 +49,7 @@ def kind_of(type_: Any) -> Kind | None:
     pa = require("pyarrow")
     types = pa.types
     shape: list[int] = []
-    if isinstance(type_, pa.FixedShapeTensorType) and type_.permutation is None:
+    if isinstance(type_, pa.FixedShapeTensorType) and list(type_.permutation or []) == sorted(type_.permutation or []):
         return Kind("number", _dtype_name(type_.value_type), tuple(type_.shape))
     if types.is_dictionary(type_):
         type_ = type_.value_type

@@ -100,6 +100,10 @@ class Tars(Source):
         """The tar and the sample's key in it."""
         return f"{self.paths[self._index.tars[index]]}: {self._index.keys[index]}"
 
+    def sample_name(self, index: int) -> str:
+        """The sample's key."""
+        return str(self._index.keys[index])
+
 
 def _open_files(paths: Sequence[str]) -> Callable[[int], OpenFile]:
     """Opens the tar of a number, or finds it open. One that is pushed out closes when its last reader is done."""

@@ -122,9 +122,11 @@ def _open_bin(path: str, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _open_npy(path: str, dtype: DTypeLike | None) -> NDArray[Any]:
     if dtype is not None:
         raise ArgumentError(f"dtype is for files of plain numbers, and {path} says its own; leave it out.")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is nothing at {path}")
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # NumPy parses the header as Python, which fails in many ways
         raise DataError(f"cannot read {path}: {error}") from error
 
 

@@ -1,0 +1,180 @@
+"""Hugging Face's datasets."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+import stoker
+from stoker.data import HuggingFace
+from stoker.data.optional import require
+from stoker.image import CenterCrop, EncodedImage, Pipeline
+from tests.data.source_checks import check_loaders, check_source
+from tests.image.pictures import encoded, smooth
+from tests.leaks import Holdings
+
+ROWS = 10
+FEATURES = datasets.Features({
+    "image": datasets.Image(),
+    "label": datasets.ClassLabel(names=["cat", "dog"]),
+    "text": datasets.Value("string"),
+    "score": datasets.Value("float32"),
+    "vector": datasets.Sequence(datasets.Value("int16"), length=3),
+    "ragged": datasets.Sequence(datasets.Value("int64")),
+    "matrix": datasets.Array2D((2, 3), "float32"),
+    "nested": {"word": datasets.Value("string"), "boxes": [[datasets.Value("int64")]]},
+})  # fmt: skip
+BULK = ["label", "text", "score", "vector"]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Any:
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def made() -> datasets.Dataset:
+    return datasets.Dataset.from_dict(
+        {
+            "image": [{"bytes": encoded(smooth(6, 7, i), "PNG"), "path": f"{i}.png"} for i in range(ROWS)],
+            "label": [i % 2 for i in range(ROWS)],
+            "text": [f"ñ{i}" for i in range(ROWS)],
+            "score": [i / 4 for i in range(ROWS)],
+            "vector": [[i, 1, 2] for i in range(ROWS)],
+            "ragged": [[7] * i for i in range(ROWS)],
+            "matrix": [[[i, 1, 2], [3, 4, 5]] for i in range(ROWS)],
+            "nested": [{"word": "w", "boxes": [[i], []]} for i in range(ROWS)],
+        },
+        features=FEATURES,
+    )
+
+
+@pytest.fixture
+def saved(made: datasets.Dataset, tmp_path: Path) -> Path:
+    made.save_to_disk(str(tmp_path / "saved"))
+    return tmp_path / "saved"
+
+
+def test_features_become_columns(saved: Path) -> None:
+    dataset = stoker.open(saved)
+    assert isinstance(dataset, HuggingFace)
+    assert (len(dataset), dataset.columns, dataset.classes) == (ROWS, tuple(FEATURES), ["cat", "dog"])
+    image, label, text, score, vector, ragged, matrix, nested = dataset[3]
+    assert (tuple(image.shape), image.dtype) == ((3, 6, 7), torch.uint8)
+    assert (label, type(label), text) == (1, int, "ñ3")
+    assert (score.dtype, score.item()) == (torch.float32, 0.75)
+    assert (vector.dtype, vector.tolist()) == (torch.int16, [3, 1, 2])
+    assert (ragged.dtype, ragged.tolist()) == (torch.int64, [7, 7, 7])
+    assert (matrix.dtype, matrix.tolist()) == (torch.float32, [[3, 1, 2], [3, 4, 5]])
+    assert nested == {"word": "w", "boxes": [[3], []]}
+    assert isinstance(dataset.read(3)[0], EncodedImage)
+    assert dataset.sample_path(3) == str(saved)
+
+
+def test_it_is_read_alike_in_every_way(saved: Path, made: datasets.Dataset, no_leaks: Holdings) -> None:
+    check_source(HuggingFace(saved), nested=True)
+    for source in (saved, made):
+        assert HuggingFace(source).get_batch is None
+        assert HuggingFace(source, BULK).get_batch is not None
+        check_source(HuggingFace(source, BULK))
+        check_loaders(HuggingFace(source, BULK))
+    check_loaders(HuggingFace(saved, ["image", "label"]).map(image=Pipeline(CenterCrop(4))))
+
+
+def test_rows_that_were_chosen_and_shuffled(made: datasets.Dataset) -> None:
+    dataset = HuggingFace(made.shuffle(seed=3).select(range(4)), ["text", "score"])
+    expected = [f"ñ{int(score * 4)}" for score in made.shuffle(seed=3).select(range(4))["score"]]
+    assert [dataset[index][0] for index in range(4)] == expected
+    check_source(dataset)
+    together = HuggingFace(datasets.concatenate_datasets([made, made]), BULK)
+    assert together[ROWS + 2][1] == "ñ2"
+    check_source(together)
+
+
+def test_a_folder_travels_by_its_path(saved: Path) -> None:
+    assert len(pickle.dumps(HuggingFace(saved))) < 5000
+
+
+def test_images_in_files(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(encoded(smooth(4, 5), "PNG"))
+    paths = [str(tmp_path / "x.png"), str(tmp_path / "gone.png")]
+    dataset = HuggingFace(datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image()))
+    assert tuple(dataset[0].shape) == (3, 4, 5)
+    with pytest.raises(
+        stoker.DataError, match=r"column 'image' names the file .*gone\.png, which cannot be read .*row 1"
+    ):
+        dataset[1]
+
+
+# What cannot be read
+
+
+def test_several_splits_are_named(made: datasets.Dataset, tmp_path: Path) -> None:
+    splits = datasets.DatasetDict(train=made, test=made)
+    splits.save_to_disk(str(tmp_path / "splits"))
+    with pytest.raises(
+        stoker.DataError, match=r"holds several splits: train, test\. Give one of them: .*splits/train\."
+    ):
+        stoker.open(tmp_path / "splits")
+    assert len(stoker.open(tmp_path / "splits/test")) == ROWS
+    with pytest.raises(stoker.TypeMismatchError, match=r"a DatasetDict holds several splits: train, test\. Give one"):
+        HuggingFace(splits)
+
+
+def test_what_is_no_dataset(made: datasets.Dataset) -> None:
+    with pytest.raises(
+        stoker.TypeMismatchError, match=r"got IterableDataset\. An IterableDataset can be given to Loader as it is"
+    ):
+        HuggingFace(made.to_iterable_dataset())
+    with pytest.raises(
+        stoker.ArgumentError, match="the dataset has a transform, which reading through Arrow would leave out"
+    ):
+        HuggingFace(made.with_transform(lambda rows: rows))
+    with pytest.raises(FileNotFoundError, match="there is no folder at /no/such/folder"):
+        HuggingFace("/no/such/folder")
+    with pytest.raises(stoker.ArgumentError, match=r"columns must be of those of the dataset, image, .*; got picture"):
+        HuggingFace(made, ["picture"])
+
+
+def test_a_damaged_folder_is_named(saved: Path) -> None:
+    (saved / "state.json").write_text("{")
+    with pytest.raises(stoker.DataError, match=r"cannot read .*saved as a folder of save_to_disk: "):
+        stoker.open(saved)
+
+
+@pytest.mark.parametrize(
+    "feature", [datasets.Value("timestamp[s]"), datasets.Value("date32"), [datasets.Value("date32")]]
+)
+def test_types_that_no_value_stands_for(feature: Any) -> None:
+    dataset = datasets.Dataset.from_dict(
+        {"x": [None], "y": [1]}, features=datasets.Features(x=feature, y=datasets.Value("int8"))
+    )
+    with pytest.raises(
+        stoker.TypeMismatchError, match=r"column 'x' is of a type that no plain value stands for: .*columns="
+    ):
+        HuggingFace(dataset)
+    assert HuggingFace(dataset, ["y"])[0].item() == 1
+
+
+def test_nulls_are_named() -> None:
+    dataset = HuggingFace(datasets.Dataset.from_dict({"x": [1, None, 3]}).select([2, 1]))
+    assert dataset[0].item() == 3
+    with pytest.raises(stoker.DataError, match=r"column 'x' is null; .*: in row 1"):
+        dataset[1]
+    assert dataset.get_batch is not None
+    with pytest.raises(stoker.DataError, match=r"column 'x' is null; .*: in row 1"):
+        dataset.get_batch(np.array([0, 0, 1]))
+
+
+def test_without_the_library_the_extra_is_named(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require.cache_clear()
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(stoker.MissingPackageError, match=r"datasets is not installed.*pip install 'stoker\[hf\]'"):
+        stoker.open(saved)
