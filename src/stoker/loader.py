@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
+from stoker.batch.pictures import pictures_of
 from stoker.data.fingerprint import fingerprint
 from stoker.engine.budget import available_memory_bytes, cpu_budget, parse_bytes
 from stoker.engine.delivery import Limits
@@ -18,8 +21,8 @@ from stoker.engine.iterator import LoaderIterator, can_pin
 from stoker.engine.plan import ElementSampler, LateOrder, OrderPlan, Plan, SamplerPlan, StreamPlan, remaining
 from stoker.engine.progress import Meter, Progress
 from stoker.engine.protocol import Work
-from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.ranks import SharedSeed, current_rank
+from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.resume import describe_state, read_state
 from stoker.engine.session import Choice, Crew, Equipment, choose
 from stoker.errors import ArgumentError
@@ -189,7 +192,47 @@ class Loader(DataLoader[Any]):
         with fetcher.preserved():
             return fetcher.fetch(next(plan.specs(epoch, step)))[0]
 
+    def preview(self, path: str | os.PathLike[str], num_samples: int = 32) -> None:
+        """Draws the next samples of this rank as the model will get them, augmented and normalised, on one picture, written to `path`.
+
+        The loop's state and random state stay as they are. Batches are made here and now, up to the epoch's end.
+
+        Raises:
+            ArgumentError: `num_samples` is less than 1, `path` is not that of an image, or the dataset is iterable.
+            DataError: there is no image in the batches; says what is.
+        """
+        from stoker.image.sheet import contact_sheet, save_sheet
+
+        if num_samples < 1:
+            raise ArgumentError(f"num_samples must be at least 1; got {num_samples}.")
+        pictures: list[tuple[Any, str]] = []
+        for batch in self._upcoming():
+            is_batched = self.batch_sampler is not None
+            pictures += pictures_of(batch, getattr(self.dataset, "classes", ()), is_batched=is_batched)
+            if len(pictures) >= num_samples:
+                break
+        if not pictures:
+            raise ArgumentError("an epoch of this loader has no batches, so there is nothing to preview.")
+        images, captions = zip(*pictures[:num_samples], strict=True)
+        save_sheet(contact_sheet(images, captions), path)
+
+    def _upcoming(self) -> Iterator[Any]:
+        """The batches to come of the epoch that is running, or of the next one; made as they are asked for."""
+        progress, steps = self._progress(), self._plan().num_steps()
+        epoch, step = progress.epoch, progress.step
+        if steps is not None and step >= steps:
+            epoch, step = epoch + 1, 0
+        for number in count(step) if steps is None else range(step, steps):
+            try:
+                batch = self.batch(epoch, number)
+            except StopIteration:  # the end, where a user's sampler could not say its length
+                return
+            yield batch
+
     # The state
+
+    def _progress(self) -> Progress:
+        return self._next if self._newest is None or self._newest.ended else self._newest
 
     def state_dict(self) -> dict[str, Any]:
         """Where the newest iterator is, as of the last batch handed out: a small dict that json can hold, the same on all ranks.
@@ -198,8 +241,7 @@ class Loader(DataLoader[Any]):
         it into a loader of the same dataset and arguments; the number of workers, the executor and, at one global batch
         size, the number of ranks may differ.
         """
-        progress = self._next if self._newest is None or self._newest.ended else self._newest
-        return describe_state(self._plan(), self.seed, progress, fingerprint(self.dataset))
+        return describe_state(self._plan(), self.seed, self._progress(), fingerprint(self.dataset))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The next ``iter()`` goes on where `state` was taken.
