@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stoker.engine.failures import ErrorPolicy
     from stoker.engine.processes.launch import shutdown
     from stoker.loader import Loader
+    from stoker.packing.export import export
     from stoker.packing.pack import pack
     from stoker.store.verify import verify
 
@@ -53,6 +54,7 @@ __all__ = [
     "WorkerError",
     "batch",
     "data",
+    "export",
     "image",
     "open",
     "order",
@@ -64,6 +66,7 @@ __all__ = [
 _MODULE_OF = {
     "ErrorPolicy": "stoker.engine.failures",
     "Loader": "stoker.loader",
+    "export": "stoker.packing.export",
     "open": "stoker.data.open",
     "pack": "stoker.packing.pack",
     "shutdown": "stoker.engine.processes.launch",
