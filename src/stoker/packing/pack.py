@@ -250,7 +250,8 @@ class _Job:
         tree: Any = None
         sizes: list[int] = []
         with self.samples.preserved():
-            for index in np.unique(np.linspace(0, len(indices) - 1, _PROBED).astype(int)).tolist():
+            probed = np.unique(np.linspace(0, len(indices) - 1, _PROBED).astype(int)).tolist()
+            for index in probed:
                 try:
                     found_tree, found, size = self._probe_one(int(indices[index]))
                     tree = tree or found_tree
@@ -263,7 +264,7 @@ class _Job:
                 columns |= both
                 sizes.append(size * self.samples.options.augment)
         if tree is None:
-            raise DataError(f"not one of {_PROBED} samples spread over the source could be packed; pack with on_error='raise' to see why.")
+            raise DataError(f"not one of {len(probed)} samples spread over the source could be packed; pack with on_error='raise' to see why.")
         columns |= {name: wider for name, wider in self._wider.items() if name in columns}
         names = [Column(NAME, "string", in_sample=False)] if self.samples.name(int(indices[0])) is not None else []
         schema = Schema((*columns.values(), *names), tree)

@@ -10,6 +10,7 @@ from stoker.data.dataset import Dataset
 from stoker.engine.fetch import sample_path
 from stoker.engine.seeding import Seeder
 from stoker.errors import DataError
+from stoker.image.decode import EncodedImage
 from stoker.order.keys import sample_key, set_current_epoch
 from stoker.packing.images import is_image, packed_image
 from stoker.packing.infer import column_of, flatten
@@ -106,7 +107,7 @@ def _renamed(tree: Any, new: dict[str, str]) -> Any:
 
 def _source_bytes(value: Any) -> int:
     """Bytes of a value before it is packed: a file's, an array's; of numbers eight."""
-    data = getattr(value, "data", value)
+    data = value.data if isinstance(value, EncodedImage) else value
     if isinstance(data, bytes | bytearray):
         return len(data)
     if isinstance(value, str):
