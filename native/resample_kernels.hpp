@@ -101,22 +101,38 @@ __m128i weight_pair(const std::int16_t* weights) {
 
 __m128i load8(const void* bytes) { return _mm_loadl_epi64(static_cast<const __m128i*>(bytes)); }
 
-void blend_rows(const std::vector<const std::uint8_t*>& rows, const std::int16_t* weights, std::size_t count, std::int16_t* kept) {
-  const __m128i zero = _mm_setzero_si128();
-  std::size_t i = 0;
 #if defined(__AVX2__)
+
+// The first values of a row, 16 at a time; their number. With kPairs of 0 there are as many pairs as there are rows for.
+template <std::size_t kPairs>
+std::size_t blend_rows_16(const std::vector<const std::uint8_t*>& rows, const std::int16_t* weights, std::size_t count, std::int16_t* kept) {
+  const std::size_t pairs = kPairs ? kPairs : rows.size() / 2;
+  std::size_t i = 0;
   for (; i + 16 <= count; i += 16) {
     __m256i low = _mm256_set1_epi32(kBlendHalf), high = low;
-    for (std::size_t tap = 0; tap < rows.size(); tap += 2) {
-      const __m256i upper = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[tap] + i)));
-      const __m256i lower = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[tap + 1] + i)));
-      const __m256i weight = _mm256_broadcastd_epi32(weight_pair(weights + tap));
+    for (std::size_t pair = 0; pair < pairs; ++pair) {
+      const auto load = [&](const std::uint8_t* row) {
+        return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + i)));
+      };
+      const __m256i upper = load(rows[2 * pair]), lower = load(rows[2 * pair + 1]);
+      const __m256i weight = _mm256_broadcastd_epi32(weight_pair(weights + 2 * pair));
       low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(upper, lower), weight));
       high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(upper, lower), weight));
     }
     const __m256i levels = _mm256_packs_epi32(_mm256_srai_epi32(low, kBlendShift), _mm256_srai_epi32(high, kBlendShift));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(kept + i), levels);
   }
+  return i;
+}
+
+#endif
+
+void blend_rows(const std::vector<const std::uint8_t*>& rows, const std::int16_t* weights, std::size_t count, std::int16_t* kept) {
+  const __m128i zero = _mm_setzero_si128();
+  std::size_t i = 0;
+#if defined(__AVX2__)
+  const std::size_t pairs = rows.size() / 2;
+  i = (pairs == 1 ? blend_rows_16<1> : pairs == 2 ? blend_rows_16<2> : blend_rows_16<0>)(rows, weights, count, kept);
 #endif
   for (; i + 8 <= count; i += 8) {
     __m128i low = _mm_set1_epi32(kBlendHalf), high = low;
