@@ -15,12 +15,14 @@ from stoker.data.dataset import Dataset
 from stoker.data.folder import EXTENSIONS, ImageFolder
 from stoker.data.hdf5 import HDF5
 from stoker.data.hugging_face import HUGGING_FACE_FILES, HuggingFace
+from stoker.data.packed import Packed
 from stoker.data.scan import contents, ending_of
 from stoker.data.table_files import TABLE_ENDINGS
 from stoker.data.tables import Table
 from stoker.data.tars import Tars
 from stoker.data.tokens import Tokens
 from stoker.errors import ArgumentError, DataError, EmptyFolderError
+from stoker.store.manifest import MANIFEST
 
 Path = str | os.PathLike[str]
 Paths = list[Path] | tuple[Path, ...]
@@ -82,6 +84,7 @@ class Reader:
 
 # The first whose test holds reads it. Folders that say what they are come before those that have to be looked through.
 READERS = [
+    Reader("a packed store", lambda it: it.has_file(MANIFEST), Packed),
     Reader("a folder of save_to_disk (Hugging Face)", lambda it: it.has_file(*HUGGING_FACE_FILES), HuggingFace),
     Reader("a folder of images", lambda it: it.has(EXTENSIONS), ImageFolder),
     Reader("a folder of .npy or .pt files", lambda it: it.has(ARRAY_ENDINGS), ArrayFiles),
@@ -99,7 +102,7 @@ READERS = [
 def open(path: Path | Paths, **options: Any) -> Dataset:
     """The dataset at `path`, read by the reader that knows what lies there.
 
-    Folders: images (class folders or flat), .npy or .pt files, .tar files, tables (.parquet, .arrow, .csv), what Hugging
+    Folders: packed stores, images (class folders or flat), .npy or .pt files, .tar files, tables (.parquet, .arrow, .csv), what Hugging
     Face's ``save_to_disk`` wrote. Files: .npy (memory-mapped), .npz, .h5 or .hdf5, .parquet, .arrow, .feather, .csv,
     .tar, .bin with ``window=``. Several tars or tables: a list of paths, or a pattern with ``*``.
 
