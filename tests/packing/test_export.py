@@ -139,6 +139,24 @@ def test_names_that_lead_elsewhere_stay_in_the_folder(tmp_path: Path) -> None:
     assert files_below(tmp_path / "x") == ["out/.._up/evil.jpg", "out/_root/etc/evil.jpg"]
 
 
+def test_samples_of_one_name_and_classes_of_one_folder_stay_apart(tmp_path: Path) -> None:
+    class Same(stoker.data.Dataset):
+        columns = ("image", "label")
+        classes = ("a/b", "a_b")
+
+        def __len__(self) -> int:
+            return 4
+
+        def read(self, index: int) -> tuple[Any, ...]:
+            return stoker.image.EncodedImage(jpeg(smooth(16, 16))), index % 2
+
+        def sample_name(self, index: int) -> str:
+            return "x.jpg"
+
+    stoker.export(pack(Same(), tmp_path / "store"), tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["a_b/x.jpg", "a_b/x~2.jpg", "a_b~2/x.jpg", "a_b~2/x~2.jpg"]
+
+
 def test_samples_without_names_and_images_become_numbered_files(tmp_path: Path) -> None:
     stoker.export(pack(mixed_rows(), tmp_path / "store"), tmp_path / "out")
     out = tmp_path / "out"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.packing.names import column_names, ending_for, image_format, safe_component, safe_path, stem_of
+from stoker.packing.names import distinct_components, ending_for, image_format, safe_component, safe_path, stem_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -73,5 +73,7 @@ def test_an_ending_is_kept_where_it_fits_the_format(name: str, format: str, stem
     assert (stem_of(name), ending_for(name, format)) == (stem, ending)
 
 
-def test_columns_get_different_names() -> None:
-    assert column_names(["a/b", "a_b", "A_B", ".."]) == {"a/b": "a_b", "a_b": "a_b~2", "A_B": "A_B~3", "..": "_"}
+def test_different_names_stay_different() -> None:
+    names = ["a/b", "a_b", "A_B", ".."]
+    assert distinct_components(names) == {"a/b": "a_b", "a_b": "a_b~2", "A_B": "A_B", "..": "_"}
+    assert distinct_components(names, folds_case=True)["A_B"] == "A_B~3"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stoker.data.optional import require
 from stoker.errors import ArgumentError
-from stoker.packing.names import column_names
+from stoker.packing.names import distinct_components
 from stoker.packing.rows import Piece, array_dtype, as_array, common_shape, pieces
 from stoker.store.reader import Reader
 from stoker.store.schema import Column
@@ -37,7 +37,7 @@ def to_npy(reader: Reader, path: str, count: Callable[[int], object]) -> None:
         raise ArgumentError(
             f"an .npy holds rows of one shape, and these columns have none: {', '.join(unfit)}. Export to hdf5, tar or folder."
         )
-    safe = column_names(shapes)
+    safe = distinct_components(shapes, folds_case=True)
     if len(columns) > 1:
         os.makedirs(path)
     targets = {}
@@ -70,7 +70,7 @@ def to_hdf5(reader: Reader, path: str, count: Callable[[int], object]) -> None:
     h5py = require("h5py", extra="hdf5")
     columns = reader.manifest.schema.columns
     shapes = {column.name: common_shape(reader, column) for column in columns}
-    safe = column_names(shapes)
+    safe = distinct_components(shapes, folds_case=True)
     with h5py.File(path, "w", libver=_DENSE_ATTRIBUTES) as file:
         if reader.manifest.classes:
             names = [_text(name) for name in reader.manifest.classes]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stoker.packing.names import column_names, ending_for, image_format, safe_component, safe_path, stem_of
+from stoker.packing.names import distinct_components, ending_for, image_format, safe_path, stem_of
 from stoker.packing.rows import Piece, as_array, label_column, pieces
 from stoker.packing.shards import NAME
 from stoker.store.reader import Reader
@@ -42,8 +42,8 @@ class _RowFiles:
 def to_folder(reader: Reader, root: str, count: Callable[[int], object]) -> None:
     """Writes a folder at `root`: class folders where there are classes."""
     os.makedirs(root)
-    for name in reader.manifest.classes:
-        os.makedirs(os.path.join(root, safe_component(name)), exist_ok=True)
+    for folder in distinct_components(reader.manifest.classes).values():
+        os.makedirs(os.path.join(root, folder))  # those without a sample too
     made: set[str] = set()
     for row in _rows(reader, in_tars=False):
         path = os.path.join(root, row.stem)
@@ -89,22 +89,15 @@ def _add(tar: tarfile.TarFile, row: _RowFiles) -> None:
 
 def _rows(reader: Reader, *, in_tars: bool) -> Iterator[_RowFiles]:
     """All rows, each under a name of its own."""
-    names, used = _Names(reader, in_tars=in_tars), set[str]()
+    names = _Names(reader, in_tars=in_tars)
     for piece in pieces(reader):
-        labels = names.labels(piece)
-        for row, given, label, parts in zip(
-            piece.rows.tolist(), names.given(piece), labels, _parts(piece, in_tars), strict=True
-        ):
-            wanted = names.of(row, given, label)
+        columns = names.given(piece), names.labels(piece), _parts(piece, in_tars)
+        for row, given, label, parts in zip(piece.rows.tolist(), *columns, strict=True):
             keeps = not in_tars  # there the ending names the column, and all samples have the same ones
             endings = [
                 ending_for(given, part.ending) if part.is_main and keeps else f".{part.ending}" for part in parts
             ]
-            stem, number = wanted, 1
-            while not used.isdisjoint(claims := [stem] if in_tars else [stem + ending for ending in endings]):
-                number += 1
-                stem = f"{wanted}~{number}"
-            used.update(claims)
+            stem = names.claimed(names.of(row, given, label), endings)
             yield _RowFiles(stem, {ending: part.data for ending, part in zip(endings, parts, strict=True)})
 
 
@@ -116,7 +109,10 @@ class _Names:
         self._variants, self._in_tars = manifest.variants, in_tars
         self._name = next((c for c in manifest.schema.columns if c.name == NAME and not c.in_sample), None)
         self._label = label_column(manifest.schema, has_classes=bool(manifest.classes)) if manifest.classes else None
-        self._folders = [safe_component(name) for name in manifest.classes]
+        folders = distinct_components(manifest.classes)
+        self._folders = [folders[name] for name in manifest.classes]
+        self._used: set[str] = set()
+        self._tries: dict[str, int] = {}
 
     def given(self, piece: Piece) -> list[str]:
         """The source's names; "" where it has none."""
@@ -138,6 +134,15 @@ class _Names:
             path = f"{folder}{slash}{name.replace('.', '_')}"
         return f"{path}-{variant}" if self._variants > 1 else path
 
+    def claimed(self, wanted: str, endings: list[str]) -> str:
+        """`wanted`, or with a number behind it where another row has such files; in tars, such a key."""
+        stem = wanted
+        while not self._used.isdisjoint(claims := [stem] if self._in_tars else [stem + ending for ending in endings]):
+            self._tries[wanted] = self._tries.get(wanted, 1) + 1
+            stem = f"{wanted}~{self._tries[wanted]}"
+        self._used.update(claims)
+        return stem
+
 
 def _parts(piece: Piece, in_tars: bool) -> Iterator[list[_Part]]:
     """The files of each row; the label is none in a folder where the class folder says it."""
@@ -147,7 +152,7 @@ def _parts(piece: Piece, in_tars: bool) -> Iterator[list[_Part]]:
     main = next((c for c in columns if c.kind in ("image", "pixels")), None)
     if label is not None and manifest.classes and not in_tars and main is not None:
         columns = tuple(column for column in columns if column is not label)
-    safe = column_names(column.name for column in columns)
+    safe = distinct_components((column.name for column in columns), folds_case=True)
     cells = [piece.cells(column) for column in columns]
     for values in zip(*cells, strict=True):
         parts = []

@@ -55,16 +55,16 @@ def safe_path(name: str) -> str:
     return "/".join(safe_component(part) for part in name.split("/") if part not in ("", ".", ".."))
 
 
-def column_names(names: Iterable[str]) -> dict[str, str]:
-    """Each column's name as part of a file's name; different ones in whatever case they are read."""
+def distinct_components(names: Iterable[str], *, folds_case: bool = False) -> dict[str, str]:
+    """Each name as a component of a path, no two the same; with `folds_case` not even to a reader that ignores case."""
     safe: dict[str, str] = {}
     used: set[str] = set()
     for name in names:
         wanted = found = safe_component(name)
         number = 1
-        while found.lower() in used:
+        while (found.lower() if folds_case else found) in used:
             number += 1
             found = f"{wanted}~{number}"
-        used.add(found.lower())
+        used.add(found.lower() if folds_case else found)
         safe[name] = found
     return safe
