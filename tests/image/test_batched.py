@@ -63,7 +63,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, stoker.data.D
     folder = write_pictures(root / "folder")
     stoker.pack(folder, root / "keep.stoker", num_workers=0)
     stoker.pack(folder, root / "raw.stoker", images="raw", max_side=90, num_workers=0)
-    return {name: stoker.open(path) for name, path in [("folder", folder), ("keep", root / "keep.stoker"), ("raw", root / "raw.stoker")]}
+    return {
+        name: stoker.open(path)
+        for name, path in [("folder", folder), ("keep", root / "keep.stoker"), ("raw", root / "raw.stoker")]
+    }
 
 
 def one_by_one(dataset: Any, indices: np.ndarray, keys: np.ndarray) -> list[Any]:

@@ -36,7 +36,14 @@ class RowReader:
         layout: of the batches.
     """
 
-    def __init__(self, source: Any, indices: NDArray[np.int64] | None, fused: dict[str, Fused], pipelines: dict[str, Pipeline], layout: Layout) -> None:
+    def __init__(
+        self,
+        source: Any,
+        indices: NDArray[np.int64] | None,
+        fused: dict[str, Fused],
+        pipelines: dict[str, Pipeline],
+        layout: Layout,
+    ) -> None:
         self._source, self._indices, self._fused, self._pipelines = source, indices, fused, pipelines
         self.layout = layout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ class Packed(Dataset):
         data, bounds = self.reader.spans(column, rows).copy()
         if column.is_varying:
             ends = bounds.tolist()
-            cells = (data[start:end] for start, end in zip(ends, ends[1:], strict=False))
+            cells = (data[start:end] for start, end in pairwise(ends))
             return [decode_cell(column, cell, ()) for cell in cells]
         batch = as_tensor(column, data.view(column.carrier).reshape(len(rows), *column.shape))
         return batch.to(torch.float64) if column.holder == "number" and batch.is_floating_point() else batch

@@ -70,7 +70,8 @@ class EncodedBatch:
             self.addresses, self.lengths, geometry.boxes, geometry.flips, target.ctypes.data, target.strides[0],
             *geometry.size, geometry.antialias, planar,
         )  # fmt: skip
-        return status != 0
+        failed: NDArray[np.bool_] = status != 0
+        return failed
 
 
 class PixelBatch:

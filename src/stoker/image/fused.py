@@ -20,7 +20,9 @@ class Fused:
         size: (height, width) of every result.
     """
 
-    def __init__(self, geometry_ops: Sequence[Any], pixel_ops: Sequence[Any], size: tuple[int, int], layout: str) -> None:
+    def __init__(
+        self, geometry_ops: Sequence[Any], pixel_ops: Sequence[Any], size: tuple[int, int], layout: str
+    ) -> None:
         self._geometry_ops, self._pixel_ops = geometry_ops, pixel_ops
         self.size, self.layout = size, layout
 

@@ -46,7 +46,9 @@ class PackOptions:
 
     def to_json(self) -> dict[str, Any]:
         """What the manifest says of it."""
-        name = None if self.transform is None else getattr(self.transform, "__qualname__", type(self.transform).__name__)
+        name = (
+            None if self.transform is None else getattr(self.transform, "__qualname__", type(self.transform).__name__)
+        )
         return {
             "images": self.images, "max_side": self.max_side, "quality": self.quality, "tile_mcus": self.tile_mcus,
             "shard_bytes": self.shard_bytes, "augment": self.augment, "transform": name, "seed": self.seed,

@@ -139,7 +139,9 @@ def pack(
         while True:
             try:
                 return job.run(workers, progress)
-            except MisfitError as misfit:  # a sample that the first ones did not foretell: begin anew, with a wider column
+            except (
+                MisfitError
+            ) as misfit:  # a sample that the first ones did not foretell: begin anew, with a wider column
                 job.widen(misfit.column)
 
 
@@ -218,7 +220,9 @@ class _Job:
         return ShardPlan(schema, indices, per_shard, len(self.base.shards) if self.base else 0)
 
     def _nothing_text(self) -> str:
-        return "there are no samples to pack." if self.base is None else "the store has all samples of the source already."
+        return (
+            "there are no samples to pack." if self.base is None else "the store has all samples of the source already."
+        )
 
     def _indices(self) -> NDArray[np.int64]:
         """The samples that are packed: all, or those that the store lacks."""
@@ -264,7 +268,9 @@ class _Job:
                 columns |= both
                 sizes.append(size * self.samples.options.augment)
         if tree is None:
-            raise DataError(f"not one of {len(probed)} samples spread over the source could be packed; pack with on_error='raise' to see why.")
+            raise DataError(
+                f"not one of {len(probed)} samples spread over the source could be packed; pack with on_error='raise' to see why."
+            )
         columns |= {name: wider for name, wider in self._wider.items() if name in columns}
         names = [Column(NAME, "string", in_sample=False)] if self.samples.name(int(indices[0])) is not None else []
         schema = Schema((*columns.values(), *names), tree)

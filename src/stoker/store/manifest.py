@@ -209,7 +209,9 @@ def _parsed(data: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise StoreError("the manifest is nested too deeply.") from error
     if expected != found:
-        raise StoreError("the manifest does not match its own checksum: it was altered or damaged; pack the store anew.")
+        raise StoreError(
+            "the manifest does not match its own checksum: it was altered or damaged; pack the store anew."
+        )
     return content
 
 

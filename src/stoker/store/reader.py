@@ -91,9 +91,7 @@ class Reader:
         groups, within = self._places(rows)
         number = self.manifest.schema.first_buffer(column.name) + column.num_buffers - 1
         row_bytes = 4 * column.num_shape_dims
-        spans = Spans(
-            self._address(groups, number, within, row_bytes), np.full(len(rows), row_bytes, np.int64)
-        )
+        spans = Spans(self._address(groups, number, within, row_bytes), np.full(len(rows), row_bytes, np.int64))
         found: NDArray[np.int32] = spans.copy()[0].view(np.int32).reshape(len(rows), column.num_shape_dims)
         lengths = self._locate(column, groups, within).lengths
         sizes = np.prod(found.astype(np.float64), axis=1) * column.carrier.itemsize  # floats do not wrap around
@@ -126,7 +124,9 @@ class Reader:
         wrong = (starts < 0) | (stops < starts) | (stops > limits)
         if wrong.any():
             bad = int(np.argmax(wrong))
-            text = f"the value of {column.name!r} in its row {int(within[bad])} is said to stand outside of the row group"
+            text = (
+                f"the value of {column.name!r} in its row {int(within[bad])} is said to stand outside of the row group"
+            )
             raise self._damage(int(groups[bad]), text)
         base = self._bases[self._shard_of[groups]] + self._buffers[groups, first + 1]
         return Spans(base + (starts * item).astype(np.uint64), (stops - starts) * item)
@@ -140,7 +140,9 @@ class Reader:
         beyond = ends > self._ends_in_file[groups]
         if beyond.any():
             bad = int(np.argmax(beyond))
-            raise self._damage(int(groups[bad]), f"its row {int(within[bad])} is said to stand outside of the row group")
+            raise self._damage(
+                int(groups[bad]), f"its row {int(within[bad])} is said to stand outside of the row group"
+            )
         addresses: NDArray[np.uint64] = (
             self._bases[self._shard_of[groups]] + starts + (within * row_bytes).astype(np.uint64)
         )

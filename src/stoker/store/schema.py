@@ -104,7 +104,9 @@ class Column:
         """Raises StoreError for what is no column."""
         try:
             shape = tuple(_checked_int(side, 1, 1 << 40) for side in value.get("shape", ()))
-            name, kind, dtype, holder = (_checked_text(value.get(key, "")) for key in ("name", "kind", "dtype", "holder"))
+            name, kind, dtype, holder = (
+                _checked_text(value.get(key, "")) for key in ("name", "kind", "dtype", "holder")
+            )
             num_dims = _checked_int(value.get("num_dims", 0), 0, _MAX_DIMS)
             column = Column(name, kind, dtype, shape, num_dims, holder, value.get("in_sample", True) is not False)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,10 @@ _BLOCK_BYTES = 4 << 20
 
 
 def verify(
-    path: str | os.PathLike[str], *, num_threads: int | None = None, progress: Callable[[int, int], object] | None = None
+    path: str | os.PathLike[str],
+    *,
+    num_threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> list[str]:
     """Reads all of the store at `path`; the damages that were found, a sentence for each, with file, offset and rows. Empty: it is whole.
 
@@ -32,12 +36,14 @@ def verify(
     root = os.fspath(path)
     manifest = read_manifest(root)
     total = sum(shard.num_bytes for shard in manifest.shards)
-    read: list[int] = []
+    read, lock = 0, threading.Lock()
 
     def count(num_bytes: int) -> None:
-        read.append(num_bytes)
-        if progress is not None:
-            progress(sum(read), total)
+        nonlocal read
+        with lock:  # held while it is told, so that it is told in order
+            read += num_bytes
+            if progress is not None:
+                progress(read, total)
 
     with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
         found = pool.map(lambda job: list(_damages(root, job[0], job[1], count)), _with_first_rows(manifest))
@@ -92,4 +98,3 @@ def _damaged_groups(path: str, groups: tuple[RowGroup, ...], row: int) -> Iterat
                     "does not match its checksum."
                 )
             row += group.num_rows
-
