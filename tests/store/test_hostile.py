@@ -72,7 +72,7 @@ _FORM = "the manifest's entry of a shard is damaged: ValueError('its name or its
         (put(1 << 63, *SHARD, "bytes"), "ValueError('9223372036854775808 is no size')"),
         (put(1.0, *SHARD, "rows"), "ValueError('1.0 is no size')"),
         (put(True, *SHARD, "rows"), "ValueError('True is no size')"),
-        (put(3, *SHARD, "rows"), "the manifest's entry of a shard is damaged: ValueError('its row groups do not add up')"),
+        (put(77, *SHARD, "rows"), "the manifest's entry of a shard is damaged: ValueError('its row groups do not add up')"),
         (put(None, *SHARD, "groups"), "the manifest's entry of a shard is damaged: KeyError('groups')"),
         (put("zz", *SHARD, "groups"), "the manifest's entry of a shard is damaged: TypeError("),
         (put(1 << 50, *GROUP, "offset"), "ValueError('a row group lies outside of its file, or lacks a buffer')"),
