@@ -33,7 +33,12 @@ def of_shapes(index: int) -> dict[str, Any]:
 @pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("make", "options"),
-    [(of_values, {}), (of_shapes, {}), (lambda index: (ppm(index), index), {}), (lambda index: ppm(index), {"images": "raw"})],
+    [
+        (of_values, {}),
+        (of_shapes, {}),
+        (lambda index: (ppm(index), index), {}),
+        (lambda index: ppm(index), {"images": "raw"}),
+    ],
     ids=["values", "shapes", "images", "pixels"],
 )
 def test_every_flipped_byte_is_found_and_none_is_given_out(
@@ -76,8 +81,10 @@ def test_verify_tells_of_the_footer(store: Path) -> None:
     (group,) = Packed(store).reader.manifest.shards[1].groups
     flip(path, path.stat().st_size - 3)
     assert stoker.verify(store) == [
-        f"the shard {path} is altered at an offset from {group.offset + group.num_bytes:,} on, behind its rows, where "
-        "Arrow keeps its footer."
+        (
+            f"the shard {path} is altered at an offset from {group.offset + group.num_bytes:,} on, behind its rows, where "
+            "Arrow keeps its footer."
+        )
     ]
 
 
@@ -166,7 +173,12 @@ def test_values_that_say_what_cannot_be_are_refused_without_checksums_too(tmp_pa
 
     far = np.array([1 << 40], "<i8").tobytes()
     for column, buffer, data, text in (
-        ("varying.text", 0, b"\0" * 8 + far, "the value of 'varying.text' in its row 0 is said to stand outside of the row group"),
+        (
+            "varying.text",
+            0,
+            b"\0" * 8 + far,
+            "the value of 'varying.text' in its row 0 is said to stand outside of the row group",
+        ),
         ("varying.bytes", 0, b"\xff" * 8, "the value of 'varying.bytes' in its row 0 is said to stand outside"),
         ("varying.planes", 2, b"\xff" * 8, "row 0 has another shape than its values"),
         ("varying.cubes", 2, np.array([1 << 30] * 3, "<i4").tobytes(), "row 0 has another shape than its values"),

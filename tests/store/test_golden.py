@@ -72,9 +72,7 @@ def test_names_and_classes_are_read() -> None:
 
 def test_pixels_variants_and_quarantine_are_read() -> None:
     store = Packed(GOLDEN / "variants.stoker", check=True)
-    assert list(store.reader.manifest.quarantine) == [
-        {"index": 1, "name": None, "error": "ValueError: no such sample"}
-    ]
+    assert list(store.reader.manifest.quarantine) == [{"index": 1, "name": None, "error": "ValueError: no such sample"}]
     shown = []
     for epoch in range(4):
         set_current_epoch(epoch)

@@ -112,7 +112,9 @@ _FORM = "the manifest's entry of a shard is damaged: ValueError('its name or its
 def test_what_cannot_be_is_refused(change: Callable[[Content], object], text: str, store: Path) -> None:
     alter(store, change)
     for read in (Packed, stoker.verify, stoker.open, lambda path: stoker.pack(Made(of_three, 9), path, append=True)):
-        with pytest.raises(StoreError, match=re.escape(f"cannot open {store}/manifest.json: ") + ".*" + re.escape(text)):
+        with pytest.raises(
+            StoreError, match=re.escape(f"cannot open {store}/manifest.json: ") + ".*" + re.escape(text)
+        ):
             read(store)
 
 

@@ -17,7 +17,13 @@ pa = pytest.importorskip("pyarrow")
 
 
 def row(index: int) -> dict[str, Any]:
-    return {"n": index, "x": np.full((2, 2), index, np.float32), "r": np.arange(index % 3), "s": f"ä{index}", "b": bytes(index)}
+    return {
+        "n": index,
+        "x": np.full((2, 2), index, np.float32),
+        "r": np.arange(index % 3),
+        "s": f"ä{index}",
+        "b": bytes(index),
+    }
 
 
 @pytest.fixture
