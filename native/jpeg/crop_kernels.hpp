@@ -43,26 +43,45 @@ inline int decode_block(Bits& kept_bits, const DcTable& dc, const AcTable& ac, i
     return -1;
   }
   if constexpr (kStored) block[0] = static_cast<std::int16_t>(predicted);
-  int k = 0;
+  SymbolPair pair;
+  std::uint64_t before = 0;  // the last look
+  int k = 0;                 // the place reached
+  int first = 0;             // the place that the last look's first symbol led to
   do {
     bits.refill();
     for (int i = 0; i < 4; ++i) {  // as many looks as a refill is good for
-      symbol = ac.look(bits.buffer);
-      if (symbol.length() == 0) [[unlikely]] {
+      before = bits.buffer;
+      pair = ac.look(bits.buffer);
+      int length = pair.length();
+      if (length == 0) [[unlikely]] {
         bits.refill();
-        symbol = ac.find(bits.buffer);
-        if (symbol.length() == 0) return -1;
+        const Symbol rare = ac.find(bits.buffer);
+        length = rare.length();
+        if (length == 0) return -1;
+        pair = SymbolPair(rare);
         i = 4;
       }
-      bits.skip(symbol.length());
-      k += symbol.advance();
-      if constexpr (kStored) block[kPlaces[static_cast<std::size_t>(k)]] = symbol.value();
+      bits.skip(length);
+      first = k + pair.first_advance();
+      k = first + pair.second_advance();
+      if constexpr (kStored) {
+        block[kPlaces[static_cast<std::size_t>(k)]] = static_cast<std::int16_t>(pair.second_value());
+        block[kPlaces[static_cast<std::size_t>(first)]] = static_cast<std::int16_t>(pair.first_value());  // the same place, of one symbol
+      }
       if (k >= kBlockSize - 1) break;
     }
   } while (k < kBlockSize - 1);
+  if (pair.first_advance() == kEndOfBlock) {
+    first -= kEndOfBlock;
+  } else if (first == kBlockSize - 1 && pair.second_advance()) {  // the block is full: the second symbol is the next block's
+    const int length = ac.find(before).length();
+    bits.buffer = before << length;
+    bits.count += pair.length() - length;
+  } else if (first < kBlockSize - 1 && pair.second_advance() != kEndOfBlock) {
+    first = k;
+  }
   kept_bits = bits;
-  const int before_end = k - kEndOfBlock;
-  return k == kBlockSize - 1 ? k : before_end >= 0 ? before_end : -1;
+  return first < kBlockSize ? first : -1;
 }
 
 // A plain memset of this size becomes a slow string instruction.

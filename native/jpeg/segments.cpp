@@ -45,7 +45,6 @@ void SegmentReader::fill() {
       is_complete_ = true;
     }
   }
-  std::memset(end_, 0, is_complete_ ? kMcuBytes + 16 : 16);
   plenty_ = is_complete_ ? end_ : end_ - kMcuBytes;
 }
 

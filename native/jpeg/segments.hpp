@@ -47,8 +47,8 @@ class SegmentReader {
   // The bits of the segment that begins here. Throws Refused where the file ends.
   Bits begin();
 
-  // To be called before each MCU: its bits can be read without looking where they end. Zeros follow a segment's end; false means that
-  // they have been read. Throws Refused where the file ends.
+  // To be called before each MCU and after the last: an MCU's bits can be read without looking where they end. What follows a
+  // segment's end is nothing in particular; false means that it has been read. Throws Refused where the file ends.
   bool prepare(Bits& bits) {
     return bits.next <= plenty_ || prepare_more(bits);
   }
@@ -73,9 +73,9 @@ class SegmentReader {
   Bytes file_;
   std::size_t place_ = 0;                // in the file: of what is not in the window yet, a marker where the segment is complete
   bool is_complete_ = false;             // whether the window holds the segment's end
-  std::uint8_t* end_ = nullptr;          // of the data in the window; zeros follow
+  std::uint8_t* end_ = nullptr;          // of the data in the window
   const std::uint8_t* plenty_ = nullptr; // up to here an MCU is certainly whole
-  std::array<std::uint8_t, kWindowBytes + kMcuBytes + 64> window_;
+  std::array<std::uint8_t, kWindowBytes + kMcuBytes + 64> window_{};
 };
 
 }  // namespace stoker::jpeg

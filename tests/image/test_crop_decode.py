@@ -100,6 +100,26 @@ def test_every_way_of_writing_them_is_libjpeg_s(subsampling: str, options: dict[
         check_random_crops(encoded(noisy(*size), "JPEG", subsampling=subsampling, **options), 1)
 
 
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.2, 0.5])
+@pytest.mark.parametrize("subsampling", ["444", "420", "grey"])
+def test_large_coefficients_behind_long_runs_are_libjpeg_s(subsampling: str, share: float) -> None:
+    """White dots on black: codes and values of up to 26 bits, blocks without an end, many of the symbols rare."""
+    generator = np.random.default_rng(int(share * 1000))
+    pixels = np.where(generator.random((96, 96, 3)) < share, 255, 0).astype(np.uint8)
+    pixels[::2, 48:] = 255 - pixels[1::2, 48:]
+    for quality in (50, 92, 100):
+        colours = (
+            {"colorspace": "GRAY", "colorsubsampling": "Gray"}
+            if subsampling == "grey"
+            else {"colorsubsampling": subsampling}
+        )
+        image = pixels[:, :, :1].copy() if subsampling == "grey" else pixels
+        data = simplejpeg.encode_jpeg(image, quality, **colours)
+        for each in (data, retile(data, 2) or b""):
+            check(Crop(each, Box(0, 0, 96, 96), (96, 96)))
+            check_random_crops(each, quality, 1)
+
+
 @st.composite
 def crops(draw: st.DrawFn) -> Crop:
     size = draw(st.integers(1, 90)), draw(st.integers(1, 90))
@@ -125,7 +145,7 @@ def test_any_processor_gives_the_same_pixels() -> None:
     """The tests of this file that need no photographs, with the code for any processor."""
     if os.environ.get("STOKER_NO_AVX2"):
         pytest.skip("it is what runs now")
-    names = "every_subsampling or every_way or extreme"
+    names = "every_subsampling or every_way or large or extreme"
     arguments = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", names, __file__]
     environment = {**os.environ, "STOKER_NO_AVX2": "1"}
     root = Path(__file__).parents[2]
