@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,20 @@ def test_a_handle_opens_when_it_is_used_and_once() -> None:
     handle.close()
     assert handle.get() is made[1]
     assert len(made) == 2
+
+
+def test_a_forked_process_opens_anew() -> None:
+    handle = Handle(os.getpid)
+    assert handle.get() == os.getpid()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        os.write(writing, str(handle.get()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        assert answer.read() == str(child)
 
 
 def test_a_file_is_read_at_offsets_and_closes_itself(tmp_path: Path) -> None:
