@@ -42,7 +42,8 @@ def test_open_knows_a_store(tmp_path: Path) -> None:
     store = stoker.open(tmp_path / "a.stoker")
     assert isinstance(store, Packed)
     assert repr(store).endswith(
-        "3 samples of whole: scalar, real: scalar, flag: scalar, generic: scalar, zero_dim: scalar, tensor: tensor, array: tensor, half: tensor, brain: tensor, mask: tensor, text: string, bytes: bytes)"
+        "3 samples of whole: scalar, real: scalar, flag: scalar, generic: scalar, zero_dim: scalar, tensor: tensor, array: tensor, "
+        "half: tensor, brain: tensor, mask: tensor, text: string, bytes: bytes)"
     )
 
 

@@ -103,7 +103,10 @@ def test_classes_that_were_numbered_anew_are_refused(tmp_path: Path) -> None:
 
 def test_samples_that_the_columns_do_not_fit_are_refused(tmp_path: Path) -> None:
     pack(Arrays(np.zeros((3, 2))), tmp_path / "a")
-    text = r"the store's columns cannot hold the source's samples\. The store has .*\"shape\": \[2\].*, the source .*\"shape\": \[3\].*\. Pack the whole source anew\."
+    text = (
+        r"the store's columns cannot hold the source's samples\. The store has .*\"shape\": \[2\].*, "
+        r"the source .*\"shape\": \[3\].*\. Pack the whole source anew\."
+    )
     assert_refused(Arrays(np.zeros((5, 3))), tmp_path / "a", text)
     assert_refused(Arrays(x=np.zeros((5, 2))), tmp_path / "a", "the store's columns cannot hold")
     assert_refused(Named(list("abcde")), tmp_path / "a", "the store's columns cannot hold")

@@ -197,7 +197,10 @@ def test_a_sample_of_another_structure_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_differs_too_much_is_refused_with_both(tmp_path: Path) -> None:
-    text = "cannot pack sample 1: StoreError: column 'x' holds float64 tensor of 1 dimensions in some samples and float64 tensor of 2 dimensions in others."
+    text = (
+        "cannot pack sample 1: StoreError: column 'x' holds float64 tensor of 1 dimensions in some samples and float64 tensor "
+        "of 2 dimensions in others."
+    )
     with pytest.raises(DataError, match=text):
         packed([{"x": np.zeros(2)}, {"x": np.zeros((2, 2))}], tmp_path)
 

@@ -184,7 +184,6 @@ class RowWriter:
         """Writes `samples` as the rows from `start` on; raises MisfitError when one does not fit the layout."""
         _write(self._structure, samples, self._columns, start)
 
-
     def arrays(self, start: int, stop: int) -> list[NDArray[Any]]:
         """Each leaf's rows ``[start, stop)`` as an array of its carrier, to be written directly."""
         return [array[start:stop] for array in self._arrays]
