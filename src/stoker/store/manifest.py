@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from stoker.errors import StoreError
@@ -120,7 +121,7 @@ class Manifest:
     source: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def num_rows(self) -> int:
         """Rows, counting every variant."""
         return sum(shard.num_rows for shard in self.shards)
@@ -139,7 +140,7 @@ class Manifest:
         content["checksum"] = _checksum(content)
         return _lines(content).encode()
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         """The checksum that the file carries: sha256, in hexadecimal."""
         found: str = json.loads(self.to_bytes())["checksum"]

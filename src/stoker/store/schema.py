@@ -168,7 +168,7 @@ class Schema:
             number += column.num_buffers
         raise KeyError(name)
 
-    @property
+    @cached_property
     def num_buffers(self) -> int:
         return sum(column.num_buffers for column in self.columns)
 
