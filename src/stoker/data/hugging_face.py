@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stoker.data.arrow_columns import Cells, Kind, cells_of, nested_kind
+from stoker.data.arrow_columns import Cells, cells_of
+from stoker.data.arrow_kinds import Kind, nested_kind
 from stoker.data.bulk import GetBatch
 from stoker.data.handles import Handle
 from stoker.data.optional import require
