@@ -18,6 +18,7 @@ import os
 import random
 import statistics
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -220,6 +221,7 @@ def main() -> None:
     parser.add_argument("--executor", default="thread", choices=["process", "thread"])
     arguments = parser.parse_args()
     single_threaded()
+    warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: they wait for the disk
     depth, rounds = arguments.workers, arguments.rounds
     with tempfile.TemporaryDirectory(prefix="stoker-disk-", dir=arguments.folder) as name:
         store, files = write_store(Path(name), int(arguments.gib * 2**30))

@@ -67,10 +67,11 @@ class Process(Contender):
     def take_turn(self) -> Turn:
         before = tree_cpu_s(self._tree)
         self.idle_cpu_s += before - self._cpu_at_rest
+        self._ask("epoch\n" * (1 + self.prepares_ahead))  # at once: no time between them to prepare anything in
         if self.prepares_ahead:
-            self._ask("epoch")
+            self._answer()
             before = tree_cpu_s(self._tree)
-        figures = self._ask("epoch")
+        figures = self._answer()
         cpu_s = tree_cpu_s(self._tree) - before
         if figures["batches"] != self.batches:
             self._fail(f"made {figures['batches']} batches instead of {self.batches}")
@@ -93,14 +94,13 @@ class Process(Contender):
                 break
         return used
 
-    def _ask(self, question: str) -> dict[str, Any]:
+    def _ask(self, lines: str) -> None:
         assert self._process.stdin is not None  # for the type checker: it is a pipe
         try:
-            self._process.stdin.write(question + "\n")
+            self._process.stdin.write(lines)
             self._process.stdin.flush()
         except BrokenPipeError:
             self._fail("has ended")
-        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None  # as above
