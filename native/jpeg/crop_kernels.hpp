@@ -12,7 +12,7 @@ constexpr int kPastEnd = kBlockSize;  // where a block's buffer takes what is no
 // Where the coefficient of each place in zigzag order goes; places that a damaged block, or the symbol of a block's end, leads to go
 // to kPastEnd.
 constexpr auto kPlaces = [] {
-  std::array<std::uint8_t, kEndOfBlock + kBlockSize> places{};
+  std::array<std::uint8_t, 64 + 16 + kEndOfBlock> places{};  // a run from the last place on, then the end
   places.fill(kPastEnd);
   for (int row = 0, column = 0, up = 1, k = 0; k < kBlockSize; ++k) {
     places[static_cast<std::size_t>(k)] = static_cast<std::uint8_t>(8 * row + column);
