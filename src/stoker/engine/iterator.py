@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
@@ -84,8 +85,9 @@ class LoaderIterator(Iterator[Any]):
             session.delivery.cancel()
         self._crew.dismiss(session)
 
-    def __del__(self) -> None:
-        if getattr(self, "_session", None) is not None:
+    def __del__(self, _is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the interpreter's end modules are empty already; workers end with their pipes.
+        if getattr(self, "_session", None) is not None and not _is_finalizing():
             self._leave()
 
 

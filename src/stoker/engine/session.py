@@ -7,6 +7,7 @@ it is then.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -125,5 +126,6 @@ class Crew:
         if session is not None:
             session.close()
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, _is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_finalizing():  # modules are empty then; workers end with their pipes
+            self.close()
