@@ -58,6 +58,10 @@ class Packed(Dataset):
         self.columns = tuple(column.name for column in self.stored_columns)
         self._tree = schema.sample
         self._has_names = any(column.name == _NAME and not column.in_sample for column in schema.columns)
+        self._offer_bulk()
+
+    def _offer_bulk(self) -> None:
+        """Has `get_batch` only where every column can be read in bulk: its presence is what the engine looks for."""
         if all(column.kind in _BULK_KINDS and column.holder != "list" for column in self.stored_columns):
             self.get_batch = self._get_batch
 
@@ -187,8 +191,7 @@ class Packed(Dataset):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if all(column.kind in _BULK_KINDS and column.holder != "list" for column in self.stored_columns):
-            self.get_batch = self._get_batch
+        self._offer_bulk()
 
     def __repr__(self) -> str:
         kinds = ", ".join(f"{column.name}: {column.kind}" for column in self.stored_columns)
