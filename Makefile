@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-all check format bench fuzz clean
+.PHONY: help setup demo test test-all check format bench fuzz sanitize clean
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -59,6 +59,16 @@ fuzz: setup          ## change JPEGs at random under the sanitizers (SECONDS=60,
 	$(CXX) -std=c++20 -O1 -g -march=native -fsanitize=address,undefined -fno-sanitize-recover=all -Inative \
 	  native/fuzz/jpeg.cpp native/jpeg/*.cpp -o build/fuzz/jpeg
 	build/fuzz/jpeg $(or $(SECONDS),60) $(or $(SEED),0) build/fuzz/corpus/*.jpg
+
+# Python itself is not built under the sanitizers, so their runtime has to be there before it. It is meant that Python's own
+# allocations are never given back at its end: no leak check. ARGS=... goes to pytest: `make sanitize ARGS="-k flipped_byte"`
+# flips every byte of small stores, not only every 23rd.
+sanitize: setup      ## the tests of what reads files, with the native core under the sanitizers (ARGS=...)
+	$(PIP) install --quiet --no-deps --no-build-isolation --upgrade --target build/sanitize \
+	  -Cbuild-dir=build/sanitize-cmake -Ccmake.build-type=Debug -Ccmake.define.STOKER_SANITIZE=ON .
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(CURDIR)/build/sanitize:$(CURDIR)/tests/sanitized \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  $(BIN)/python -m pytest tests/store tests/image tests/data/test_packed.py $(or $(ARGS),-m "not slow")
 
 clean:               ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

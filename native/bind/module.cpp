@@ -2,6 +2,7 @@
 // argument a microsecond. The one caller of each function, in Python, owns the checks.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/vector.h>
 
 #include <cerrno>
 #include <string>
@@ -102,6 +103,34 @@ void copy_spans(const Addresses& addresses, const Indices& lengths, std::uintptr
   stoker::copy_spans(addresses.data(), lengths.data(), addresses.size(), reinterpret_cast<std::byte*>(target));
 }
 
+nb::tuple read_spans(const std::vector<nb::bytes>& paths, const Indices& files, const Indices& offsets, const Indices& lengths,
+                     std::uintptr_t target, std::int64_t max_gap) {
+  if (files.size() != offsets.size() || files.size() != lengths.size()) {
+    throw nb::value_error("files, offsets and lengths are not of one length");
+  }
+  std::vector<const char*> names;
+  for (const nb::bytes& path : paths) {
+    names.push_back(path.c_str());
+  }
+  std::vector<stoker::FileSpan> spans;
+  spans.reserve(files.size());
+  auto* place = reinterpret_cast<std::byte*>(target);
+  for (std::size_t position = 0; position < files.size(); ++position) {
+    const std::int64_t file = files.data()[position], offset = offsets.data()[position], length = lengths.data()[position];
+    if (file < 0 || static_cast<std::size_t>(file) >= names.size() || offset < 0 || length < 0) {
+      throw nb::value_error("a span of no file, or with a place or length below 0");
+    }
+    spans.push_back({static_cast<std::size_t>(file), offset, length, place});
+    place += length;
+  }
+  stoker::ReadResult result;
+  {
+    nb::gil_scoped_release release;
+    result = stoker::read_spans(names.data(), spans.data(), spans.size(), max_gap);
+  }
+  return nb::make_tuple(result.error, result.file, result.offset);
+}
+
 void load_bounds(const Addresses& addresses, std::uintptr_t target) {
   nb::gil_scoped_release release;
   stoker::load_bounds(addresses.data(), addresses.size(), reinterpret_cast<std::int64_t*>(target));
@@ -138,6 +167,8 @@ NB_MODULE(_native, module) {
   module.def("unmap_file", &stoker::unmap_file, nb::arg("address"), nb::arg("size"), "Ends a mapping.");
   module.def("copy_spans", &copy_spans, nb::arg("addresses"), nb::arg("lengths"), nb::arg("target"),
              "Copies spans of memory behind each other. Releases the GIL.");
+  module.def("read_spans", &read_spans, nb::arg("paths"), nb::arg("files"), nb::arg("offsets"), nb::arg("lengths"), nb::arg("target"),
+             nb::arg("max_gap"), "Reads spans of files behind each other, near ones by one preadv. Releases the GIL.");
   module.def("load_bounds", &load_bounds, nb::arg("addresses"), nb::arg("target"),
              "Reads two neighbouring 64-bit numbers at each address. Releases the GIL.");
   module.def("count_resident", &count_resident, nb::arg("addresses"), "How many of these addresses stand in pages that are in memory.");

@@ -36,6 +36,20 @@ def unmap_file(address: int, size: int) -> None:
 def copy_spans(addresses: NDArray[np.uint64], lengths: NDArray[np.int64], target: int) -> None:
     """Copies spans of memory behind each other to the address `target`. Releases the GIL."""
 
+def read_spans(
+    paths: list[bytes],
+    files: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    target: int,
+    max_gap: int,
+) -> tuple[int, int, int]:
+    """Reads spans of files behind each other to the address `target`; those at most `max_gap` bytes apart by one preadv(2).
+
+    `files` are numbers of `paths`, as `os.fsencode` gives them. Returns (error, file, offset): 0, or where reading failed and
+    why, an errno or -1 for a file that ends there. Releases the GIL.
+    """
+
 def load_bounds(addresses: NDArray[np.uint64], target: int) -> None:
     """Reads two neighbouring 64-bit numbers at each address to the address `target`. Releases the GIL."""
 

@@ -62,7 +62,7 @@ def test_a_field_s_metadata_is_its_column(store: Path) -> None:
 
 def test_polars_opens_it(store: Path) -> None:
     polars = pytest.importorskip("polars")
-    assert polars.read_ipc(store / "data" / "*.arrow", memory_map=False)["n"].to_list() == list(range(20))
+    assert polars.scan_ipc(store / "data" / "*.arrow").collect()["n"].to_list() == list(range(20))
 
 
 def test_duckdb_asks_it(store: Path) -> None:

@@ -80,7 +80,7 @@ class Packed(Dataset):
         return tuple(self._value(column, rows) for column in self.stored_columns)
 
     def _value(self, column: Column, rows: NDArray[np.int64]) -> Any:
-        data, _ = self.reader.spans(column, rows).copy()
+        data, _ = self.reader.copy(column, rows)
         shape = tuple(self.reader.shapes(column, rows)[0].tolist()) if column.stores_shape else ()
         value = decode_cell(column, data, shape)
         if column.kind == "image":
@@ -94,7 +94,7 @@ class Packed(Dataset):
         if not self._has_names:
             return None
         column = self.reader.manifest.schema[_NAME]
-        name: str = decode_cell(column, self.reader.spans(column, rows).copy()[0], ())
+        name: str = decode_cell(column, self.reader.copy(column, rows)[0], ())
         return name
 
     def sample_name(self, index: int) -> str | None:
@@ -128,7 +128,7 @@ class Packed(Dataset):
         return _grow(self._tree, values, collated=True)
 
     def _batch(self, column: Column, rows: NDArray[np.int64]) -> Any:
-        data, bounds = self.reader.spans(column, rows).copy()
+        data, bounds = self.reader.copy(column, rows)
         if column.is_varying:
             ends = bounds.tolist()
             cells = (data[start:end] for start, end in pairwise(ends))
@@ -155,7 +155,7 @@ class Packed(Dataset):
     def number_batch(self, column: str, indices: NDArray[np.int64]) -> NDArray[Any]:
         """The values of a column of numbers or equal arrays: [n, ...]."""
         stored = self.reader.manifest.schema[column]
-        data, _ = self.reader.spans(stored, self.rows_of(indices)).copy()
+        data, _ = self.reader.copy(stored, self.rows_of(indices))
         values = data.view(stored.carrier).reshape(len(indices), *stored.shape)
         return values.view(np.bool_) if stored.dtype == "bool" else values
 
@@ -175,9 +175,8 @@ class Packed(Dataset):
         return max(1, sum(shard.num_bytes for shard in manifest.shards) // max(1, manifest.num_samples))
 
     def is_in_memory(self) -> bool:
-        """Whether samples spread over the store are all in the page cache: then there is nothing to read ahead."""
-        rows = np.unique(np.linspace(0, self.reader.num_rows - 1, 64).astype(np.int64))
-        return self.reader.are_resident(self.stored_columns[0], rows)
+        """Whether places spread over the store are all in the page cache: then there is nothing to read ahead."""
+        return self.reader.is_in_memory()
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:
         """Says that these samples will be read soon: the kernel reads them in the background."""

@@ -30,14 +30,14 @@ class Piece:
 
     def cells(self, column: Column) -> Iterator[Any]:
         """Each row's value, in private memory."""
-        data, bounds = self.reader.spans(column, self.rows).copy()
+        data, bounds = self.reader.copy(column, self.rows)
         shapes = self.reader.shapes(column, self.rows).tolist() if column.stores_shape else None
         for number, (start, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
             yield decode_cell(column, data[start:end], tuple(shapes[number]) if shapes else ())
 
     def block(self, column: Column, shape: tuple[int, ...]) -> NDArray[Any]:
         """All rows of a column whose rows have one shape: [rows, *shape], of `array_dtype`."""
-        data, _ = self.reader.spans(column, self.rows).copy()
+        data, _ = self.reader.copy(column, self.rows)
         return as_numpy(column, data.view(column.carrier).reshape(len(self.rows), *shape))
 
     def shapes(self, column: Column) -> NDArray[np.int64]:

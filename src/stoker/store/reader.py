@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stoker._native import copy_spans, count_resident, load_bounds, read_ahead
+from stoker._native import copy_spans, count_resident, load_bounds, read_ahead, read_spans
 from stoker.errors import StoreError
 from stoker.store.manifest import Manifest, RowGroup, read_manifest, shard_path
 from stoker.store.mapped import MappedFile
@@ -19,6 +20,8 @@ from stoker.store.schema import Column
 
 _MAX_GAP = 64 << 10
 """Bytes between two rows that are read with them, rather than in two requests."""
+_LOOKS = 64
+_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,11 @@ class Spans:
     addresses: NDArray[np.uint64]
     lengths: NDArray[np.int64]
 
-    def copy(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The values behind each other in new memory, and where each begins, with the end: int64 [n + 1]. Lets other threads run."""
-        bounds = np.zeros(len(self.lengths) + 1, np.int64)
-        np.cumsum(self.lengths, out=bounds[1:])
-        target = np.empty(bounds[-1], np.uint8)
+    def copy(self) -> NDArray[np.uint8]:
+        """The values behind each other in new memory. Lets other threads run."""
+        target = np.empty(self.lengths.sum(), np.uint8)
         copy_spans(self.addresses, self.lengths, target.ctypes.data)
-        return target, bounds
-
-    def copy_to(self, target: NDArray[np.uint8]) -> None:
-        """The values behind each other, into memory that has as many bytes as they."""
-        copy_spans(self.addresses, self.lengths, target.ctypes.data)
+        return target
 
 
 class Reader:
@@ -72,6 +69,7 @@ class Reader:
         self._files: list[MappedFile | None] = [None] * len(shards)
         self._checked: NDArray[np.bool_] = np.full(len(groups), not self.check)
         self._lock = threading.Lock()
+        self._in_memory, self._looked_s = False, -_LOOK_EVERY_S
 
     @property
     def num_rows(self) -> int:
@@ -86,13 +84,46 @@ class Reader:
         """
         return self._locate(column, *self._places(rows))
 
+    def copy(self, column: Column, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The values of `column` behind each other in new memory, and where each begins, with the end: int64 [n + 1].
+
+        From a store that is in memory they are copied. From another one they are read: preadv(2) costs less than the page
+        faults of a mapping that is read for the first time, and a file that has become shorter is an error. Lets other
+        threads run.
+
+        Raises:
+            StoreError, IndexError: as `spans`.
+        """
+        groups, within = self._places(rows)
+        spans = self._locate(column, groups, within)
+        bounds = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(spans.lengths, out=bounds[1:])
+        return (spans.copy() if self._was_in_memory() else self._read(groups, spans, int(bounds[-1]))), bounds
+
+    def _was_in_memory(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= _LOOK_EVERY_S:
+            self._in_memory, self._looked_s = self.is_in_memory(), now_s
+        return self._in_memory
+
+    def _read(self, groups: NDArray[np.int64], spans: Spans, num_bytes: int) -> NDArray[np.uint8]:
+        shards, files = np.unique(self._shard_of[groups], return_inverse=True)
+        offsets = (spans.addresses - self._bases[self._shard_of[groups]]).astype(np.int64)
+        target = np.empty(num_bytes, np.uint8)
+        paths = [os.fsencode(self.path_of(shard)) for shard in shards.tolist()]
+        error, file, offset = read_spans(paths, files, offsets, spans.lengths, target.ctypes.data, _MAX_GAP)
+        if error:
+            why = "it ends there" if error < 0 else os.strerror(error)
+            raise StoreError(f"cannot read the shard {os.fsdecode(paths[file])} from offset {offset:,} on: {why}.")
+        return target
+
     def shapes(self, column: Column, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """The stored shapes of a column that stores them: int32 [n, dimensions]. Their product is checked against the values' lengths."""
         groups, within = self._places(rows)
         number = self.manifest.schema.first_buffer(column.name) + column.num_buffers - 1
         row_bytes = 4 * column.num_shape_dims
         spans = Spans(self._address(groups, number, within, row_bytes), np.full(len(rows), row_bytes, np.int64))
-        found: NDArray[np.int32] = spans.copy()[0].view(np.int32).reshape(len(rows), column.num_shape_dims)
+        found: NDArray[np.int32] = spans.copy().view(np.int32).reshape(len(rows), column.num_shape_dims)
         lengths = self._locate(column, groups, within).lengths
         sizes = np.prod(found.astype(np.float64), axis=1) * column.carrier.itemsize  # floats do not wrap around
         wrong = (found < 0).any(axis=1) | (sizes != lengths)
@@ -180,7 +211,7 @@ class Reader:
         entry, shard = self._groups[group], int(self._shard_of[group])
         self._map(shard)
         address = np.array([int(self._bases[shard]) + entry.offset], np.uint64)
-        data, _ = Spans(address, np.array([entry.num_bytes], np.int64)).copy()
+        data = Spans(address, np.array([entry.num_bytes], np.int64)).copy()
         if f"{zlib.crc32(data.data):08x}" != entry.crc32:
             raise self._damage(group, "it does not match its checksum")
 
@@ -211,9 +242,21 @@ class Reader:
         lengths = np.concatenate([spans.lengths for spans in found])
         return read_ahead(addresses, lengths, _MAX_GAP)
 
-    def are_resident(self, column: Column, rows: NDArray[np.int64]) -> bool:
-        """Whether all of these values begin in pages that are in memory."""
-        return count_resident(self.spans(column, rows).addresses) == len(rows)
+    def is_in_memory(self) -> bool:
+        """Whether places spread over the store are all in the page cache."""
+        groups = np.unique(np.linspace(0, len(self._groups) - 1, min(_LOOKS, len(self._groups))).astype(np.int64))
+        addresses = []
+        for number, group in enumerate(groups.tolist()):
+            entry, shard = self._groups[group], int(self._shard_of[group])
+            try:
+                self._map(shard)
+            except StoreError:  # whoever asks for its rows will hear it
+                return False
+            inside = (
+                entry.num_bytes * number // len(groups)
+            )  # not always a group's beginning, which may have been read for its offsets
+            addresses.append(int(self._bases[shard]) + entry.offset + inside)
+        return count_resident(np.array(addresses, np.uint64)) == len(addresses)
 
     def __getstate__(self) -> tuple[str, bool, Manifest]:
         return self.root, self.check, self.manifest  # a store that grows meanwhile is the same one to every worker
