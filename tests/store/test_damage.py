@@ -167,7 +167,7 @@ def test_values_that_say_what_cannot_be_are_refused_without_checksums_too(tmp_pa
     whole = path.read_bytes()
 
     def overwritten(column: str, buffer: int, data: bytes) -> Packed:
-        place = shard.groups[0].buffers[schema.first_buffer(column) + buffer]
+        place = shard.groups[0].buffers[schema.first_buffers[column] + buffer]
         path.write_bytes(whole[:place] + data + whole[place + len(data) :])
         return Packed(tmp_path / "a")
 

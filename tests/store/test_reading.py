@@ -11,12 +11,17 @@ import pytest
 import stoker
 from stoker.errors import StoreError
 from stoker.store.reader import Reader
+from stoker.store.schema import Column
 from tests.store.every_kind import Made, assert_same, numbers
 
 
 def wide(index: int) -> dict[str, object]:
     """Small and large values, so that some rows are neighbours, and others too far from each other to be read at once."""
     return {**numbers(index), "text": "x" * (index % 5), "ragged": np.full(index * 400, index)}
+
+
+def copy(reader: Reader, column: Column, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return reader.copy(column, reader.find(rows))
 
 
 @pytest.fixture
@@ -47,9 +52,9 @@ def test_reading_gives_what_copying_gives(store: Path, rows: np.ndarray, monkeyp
     assert len(reader.manifest.shards) > 1
     for column in reader.manifest.schema.columns:
         monkeypatch.setattr(Reader, "is_in_memory", lambda self: True)
-        copied, bounds = Reader(str(store)).copy(column, rows)
+        copied, bounds = copy(Reader(str(store)), column, rows)
         monkeypatch.setattr(Reader, "is_in_memory", lambda self: False)
-        read, also = Reader(str(store)).copy(column, rows)
+        read, also = copy(Reader(str(store)), column, rows)
         assert read.tobytes() == copied.tobytes()
         assert also.tolist() == bounds.tolist()
 
@@ -75,22 +80,22 @@ def test_a_shard_that_became_shorter_while_it_was_open_is_an_error(store: Path) 
     reader = Reader(str(store))
     column = reader.manifest.schema["ragged"]
     rows = np.array([reader.num_rows - 1])
-    reader.copy(column, rows)
+    copy(reader, column, rows)
     path = reader.path_of(len(reader.manifest.shards) - 1)
     entry = reader.manifest.shards[-1].groups[-1]
     os.truncate(path, entry.offset + entry.num_bytes - 4096)
     with pytest.raises(StoreError, match=rf"cannot read the shard .*{os.path.basename(path)} .* it ends there"):
-        reader.copy(column, rows)
+        copy(reader, column, rows)
 
 
 @pytest.mark.usefixtures("cold")
 def test_a_shard_that_went_away_while_it_was_open_is_an_error(store: Path) -> None:
     reader = Reader(str(store))
     column = reader.manifest.schema["whole"]
-    reader.copy(column, np.array([0]))
+    copy(reader, column, np.array([0]))
     os.unlink(reader.path_of(0))
     with pytest.raises(StoreError, match="No such file"):
-        reader.copy(column, np.array([0]))
+        copy(reader, column, np.array([0]))
 
 
 def test_what_has_just_been_written_is_in_memory_until_it_is_dropped(store: Path) -> None:

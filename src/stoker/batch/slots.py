@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -115,8 +116,9 @@ class Lease:
             "version": 3,
         }
 
-    def __del__(self) -> None:
-        self._give_back(self._slot)
+    def __del__(self, _is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _is_finalizing():  # modules are empty then, and nobody takes the slot any more
+            self._give_back(self._slot)
 
 
 class SlotPool:

@@ -17,7 +17,7 @@ from stoker.image.batched import EncodedBatch, ImageBatch, PixelBatch
 from stoker.image.decode import EncodedImage
 from stoker.order.keys import current_epoch, mix64_array
 from stoker.store.cells import as_tensor, decode_cell
-from stoker.store.reader import Reader
+from stoker.store.reader import Places, Reader
 from stoker.store.schema import Column
 
 _BULK_KINDS = ("scalar", "tensor", "string", "bytes")
@@ -77,11 +77,12 @@ class Packed(Dataset):
 
     def read(self, index: int) -> tuple[Any, ...]:
         rows = self.rows_of(np.array([index], np.int64))
-        return tuple(self._value(column, rows) for column in self.stored_columns)
+        places = self.reader.find(rows)
+        return tuple(self._value(column, rows, places) for column in self.stored_columns)
 
-    def _value(self, column: Column, rows: NDArray[np.int64]) -> Any:
-        data, _ = self.reader.copy(column, rows)
-        shape = tuple(self.reader.shapes(column, rows)[0].tolist()) if column.stores_shape else ()
+    def _value(self, column: Column, rows: NDArray[np.int64], places: Places) -> Any:
+        data, _ = self.reader.copy(column, places)
+        shape = tuple(self.reader.shapes(column, places)[0].tolist()) if column.stores_shape else ()
         value = decode_cell(column, data, shape)
         if column.kind == "image":
             return EncodedImage(value, self._path(rows))
@@ -94,7 +95,7 @@ class Packed(Dataset):
         if not self._has_names:
             return None
         column = self.reader.manifest.schema[_NAME]
-        name: str = decode_cell(column, self.reader.copy(column, rows)[0], ())
+        name: str = decode_cell(column, self.reader.copy(column, self.reader.find(rows))[0], ())
         return name
 
     def sample_name(self, index: int) -> str | None:
@@ -123,17 +124,17 @@ class Packed(Dataset):
 
     def _get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The collated batch, as torch's ``default_collate`` would make it of these samples."""
-        rows = self.rows_of(indices)
-        values = {column.name: self._batch(column, rows) for column in self.stored_columns}
+        places = self.reader.find(self.rows_of(indices))
+        values = {column.name: self._batch(column, places) for column in self.stored_columns}
         return _grow(self._tree, values, collated=True)
 
-    def _batch(self, column: Column, rows: NDArray[np.int64]) -> Any:
-        data, bounds = self.reader.copy(column, rows)
+    def _batch(self, column: Column, places: Places) -> Any:
+        data, bounds = self.reader.copy(column, places)
         if column.is_varying:
             ends = bounds.tolist()
             cells = (data[start:end] for start, end in pairwise(ends))
             return [decode_cell(column, cell, ()) for cell in cells]
-        batch = as_tensor(column, data.view(column.carrier).reshape(len(rows), *column.shape))
+        batch = as_tensor(column, data.view(column.carrier).reshape(len(places.groups), *column.shape))
         return batch.to(torch.float64) if column.holder == "number" and batch.is_floating_point() else batch
 
     # A batch at a time, for image pipelines: see data/image_rows.py
@@ -143,11 +144,11 @@ class Packed(Dataset):
         stored = self.reader.manifest.schema[column]
         if stored.kind not in ("image", "pixels"):
             return None
-        rows = self.rows_of(indices)
-        spans = self.reader.spans(stored, rows)
+        places = self.reader.find(self.rows_of(indices))
+        spans = self.reader.spans(stored, places)
         if stored.kind == "image":
             return EncodedBatch(spans.addresses, spans.lengths, self.reader)
-        shapes = self.reader.shapes(stored, rows)
+        shapes = self.reader.shapes(stored, places)
         if (shapes[:, 2] != 3).any():
             raise StoreError(f"column {column!r} of {self.root} holds pixels that are not of three channels.")
         return PixelBatch(spans.addresses, np.ascontiguousarray(shapes[:, :2]), self.reader)
@@ -155,7 +156,7 @@ class Packed(Dataset):
     def number_batch(self, column: str, indices: NDArray[np.int64]) -> NDArray[Any]:
         """The values of a column of numbers or equal arrays: [n, ...]."""
         stored = self.reader.manifest.schema[column]
-        data, _ = self.reader.copy(stored, self.rows_of(indices))
+        data, _ = self.reader.copy(stored, self.reader.find(self.rows_of(indices)))
         values = data.view(stored.carrier).reshape(len(indices), *stored.shape)
         return values.view(np.bool_) if stored.dtype == "bool" else values
 

@@ -56,7 +56,7 @@ class Fetcher:
         self._owns_generators = owns_generators
         self._dataset = work.dataset
         self._get_batch = None if work.iterable or not work.batched else bulk_reader(work.dataset, work.stacks_rows)
-        self._getitems = getattr(work.dataset, "__getitems__", None) if work.batched else None
+        self._getitems = _getitems(work.dataset) if work.batched else None
         self._transform_batch = getattr(work.dataset, "transform_batch", None)
         self._stream: Iterator[Any] | None = None
         self._stream_epoch = -1
@@ -310,6 +310,14 @@ class Fetcher:
             return next(self._stream)
         except StopIteration:
             raise ExhaustedError from None
+
+
+def _getitems(dataset: Any) -> Callable[[list[Any]], list[Any]] | None:
+    """How `dataset` reads samples together, where it does: torch's Subset has the method even if what it selects from has not."""
+    inner = dataset
+    while type(inner) is Subset:
+        inner = inner.dataset
+    return getattr(dataset, "__getitems__", None) if hasattr(inner, "__getitems__") else None
 
 
 def _plain(index: Any) -> Any:

@@ -109,7 +109,7 @@ def _write(file: Any, name: str, piece: Piece, column: Column, shape: tuple[int,
 def _raw_cells(piece: Piece, column: Column) -> Any:
     """Values as HDF5 takes them: text as its bytes, everything else as a flat array."""
     if column.kind in _VLEN_TEXT:
-        data, bounds = piece.reader.copy(column, piece.rows)
+        data, bounds = piece.reader.copy(column, piece.places)
         return (data[start:end].tobytes() for start, end in pairwise(bounds.tolist()))
     if column.kind in ("bytes", "image"):
         return (np.frombuffer(value, np.uint8) for value in piece.cells(column))

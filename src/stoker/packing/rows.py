@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from stoker.data.packed import Packed
 from stoker.errors import StoreError
 from stoker.store.cells import decode_cell
 from stoker.store.manifest import MANIFEST
-from stoker.store.reader import Reader
+from stoker.store.reader import Places, Reader
 from stoker.store.schema import Column, Schema
 
 _LABELS = ("label", "cls", "class", "target")
@@ -28,25 +29,30 @@ class Piece:
     reader: Reader
     rows: NDArray[np.int64]
 
+    @cached_property
+    def places(self) -> Places:
+        """Where the reader finds them."""
+        return self.reader.find(self.rows)
+
     def cells(self, column: Column) -> Iterator[Any]:
         """Each row's value, in private memory."""
-        data, bounds = self.reader.copy(column, self.rows)
-        shapes = self.reader.shapes(column, self.rows).tolist() if column.stores_shape else None
+        data, bounds = self.reader.copy(column, self.places)
+        shapes = self.reader.shapes(column, self.places).tolist() if column.stores_shape else None
         for number, (start, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
             yield decode_cell(column, data[start:end], tuple(shapes[number]) if shapes else ())
 
     def block(self, column: Column, shape: tuple[int, ...]) -> NDArray[Any]:
         """All rows of a column whose rows have one shape: [rows, *shape], of `array_dtype`."""
-        data, _ = self.reader.copy(column, self.rows)
+        data, _ = self.reader.copy(column, self.places)
         return as_numpy(column, data.view(column.carrier).reshape(len(self.rows), *shape))
 
     def shapes(self, column: Column) -> NDArray[np.int64]:
         """The shape of each row of a column of arrays, int64 [rows, dimensions]."""
         if column.stores_shape:
-            return self.reader.shapes(column, self.rows).astype(np.int64)
+            return self.reader.shapes(column, self.places).astype(np.int64)
         if not column.is_varying:
             return np.tile(np.array(column.shape, np.int64), (len(self.rows), 1))
-        return self.reader.spans(column, self.rows).lengths[:, None] // column.carrier.itemsize
+        return self.reader.spans(column, self.places).lengths[:, None] // column.carrier.itemsize
 
 
 def open_reader(store: str | os.PathLike[str] | Packed) -> Reader:

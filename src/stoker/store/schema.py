@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -159,14 +160,11 @@ class Schema:
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
-    def first_buffer(self, name: str) -> int:
-        """The number of a column's first buffer among those of a row group."""
-        number = 0
-        for column in self.columns:
-            if column.name == name:
-                return number
-            number += column.num_buffers
-        raise KeyError(name)
+    @cached_property
+    def first_buffers(self) -> dict[str, int]:
+        """The number of each column's first buffer among those of a row group."""
+        ends = accumulate(column.num_buffers for column in self.columns)
+        return {column.name: end - column.num_buffers for column, end in zip(self.columns, ends, strict=True)}
 
     @cached_property
     def num_buffers(self) -> int:
@@ -177,7 +175,7 @@ class Schema:
         """The buffers whose size follows from the number of rows: their number, bytes of a row, bytes besides."""
         found = []
         for column in self.columns:
-            first = self.first_buffer(column.name)
+            first = self.first_buffers[column.name]
             found.append((first, 8, 8) if column.is_varying else (first, column.row_bytes, 0))
             if column.stores_shape:
                 found.append((first + 2, 4 * column.num_shape_dims, 0))

@@ -31,7 +31,7 @@ def spread(reader: Reader, most: int) -> Piece:
 def lengths(reader: Reader, column: Column) -> NDArray[np.int64]:
     """The bytes of a column's values in some rows."""
     piece = spread(reader, 4096)
-    return reader.spans(column, piece.rows).lengths
+    return reader.spans(column, piece.places).lengths
 
 
 def shapes(reader: Reader, column: Column) -> NDArray[np.int64]:
