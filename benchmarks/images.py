@@ -101,6 +101,7 @@ def ours(folder: Path, scratch: Path, executor: str) -> list[Entry]:
         Entry("stoker, store", "stoker", scratch / "keep.stoker", options),
         Entry("stoker, store, plain", "stoker", scratch / "keep.stoker", (*options, "--plain")),
         Entry("stoker, store, side 500 q90", "stoker", scratch / "q90.stoker", options),
+        Entry("stoker, store, side 256 q90", "stoker", scratch / "small.stoker", options),
         Entry("stoker, store, raw side 256", "stoker", scratch / "raw.stoker", options),
     ]
 
@@ -109,6 +110,7 @@ def pack(folder: Path, scratch: Path) -> None:
     """Stores as their entries in `ours` need them."""
     stoker.pack(folder, scratch / "keep.stoker")  # lossless, in tiles
     stoker.pack(folder, scratch / "q90.stoker", max_side=500, quality=90, images="jpeg")
+    stoker.pack(folder, scratch / "small.stoker", max_side=256, quality=90, images="jpeg")
     stoker.pack(folder, scratch / "raw.stoker", max_side=256, images="raw")
 
 
