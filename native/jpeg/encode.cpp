@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "jpeg/huffman.hpp"
 
@@ -11,6 +15,24 @@ namespace {
 using Frequencies = std::array<std::uint32_t, 256>;
 
 int num_bits(int value) noexcept { return std::bit_width(static_cast<unsigned>(value < 0 ? -value : value)); }
+
+// A bit for each coefficient that is not zero; most of them are.
+std::uint64_t nonzero(const Block& block) noexcept {
+  std::uint64_t found = 0;
+#if defined(__SSE2__)
+  for (int k = 0; k < kBlockSize; k += 16) {
+    const auto* at = reinterpret_cast<const __m128i*>(block.data() + k);
+    const __m128i zeros = _mm_packs_epi16(_mm_cmpeq_epi16(_mm_loadu_si128(at), _mm_setzero_si128()),
+                                          _mm_cmpeq_epi16(_mm_loadu_si128(at + 1), _mm_setzero_si128()));
+    found |= static_cast<std::uint64_t>(~_mm_movemask_epi8(zeros) & 0xFFFF) << k;
+  }
+#else
+  for (int k = 0; k < kBlockSize; ++k) {
+    found |= static_cast<std::uint64_t>(block[k] != 0) << k;
+  }
+#endif
+  return found;
+}
 
 // The symbols and magnitude bits of a block, handed to `sink(is_ac, symbol, bits, num_bits)` in order.
 template <typename Sink>
@@ -22,24 +44,22 @@ void walk_block(const Block& block, int predicted, Sink&& sink) {
     throw Refused("a coefficient out of range");
   }
   sink(false, dc_bits, bits_of(difference, dc_bits), dc_bits);
-  int run = 0;
-  for (int k = 1; k < kBlockSize; ++k) {
-    const int value = block[k];
-    if (value == 0) {
-      ++run;
-      continue;
-    }
+  int last = 0;
+  for (std::uint64_t left = nonzero(block) & ~std::uint64_t{1}; left; left &= left - 1) {
+    const int k = std::countr_zero(left);
+    int run = k - last - 1;
     for (; run > 15; run -= 16) {
       sink(true, 0xF0, 0U, 0);
     }
+    const int value = block[k];
     const int size = num_bits(value);
     if (size > 10) {
       throw Refused("a coefficient out of range");
     }
     sink(true, run << 4 | size, bits_of(value, size), size);
-    run = 0;
+    last = k;
   }
-  if (run) {
+  if (last != kBlockSize - 1) {
     sink(true, 0, 0U, 0);
   }
 }
@@ -83,30 +103,51 @@ class Writer {
     byte(value);
   }
 
-  void bits(std::uint32_t value, int count) {
+  void bits(std::uint32_t value, int count) {  // at most 27
     pending_ = pending_ << count | value;
     num_pending_ += count;
-    while (num_pending_ >= 8) {
-      num_pending_ -= 8;
-      const int next = static_cast<int>(pending_ >> num_pending_ & 0xFF);
-      byte(next);
-      if (next == 0xFF) {
-        byte(0);
-      }
+    if (num_pending_ >= 32) {
+      num_pending_ -= 32;
+      four_bytes(static_cast<std::uint32_t>(pending_ >> num_pending_));
     }
   }
 
   void pad() {  // with ones, as the standard recommends
-    if (num_pending_) {
-      bits((1U << (8 - num_pending_)) - 1, 8 - num_pending_);
+    while (num_pending_ > 0) {
+      const std::uint64_t filled = num_pending_ < 8 ? (pending_ << (8 - num_pending_)) | ((1U << (8 - num_pending_)) - 1) : pending_ >> (num_pending_ - 8);
+      stuffed(static_cast<std::uint8_t>(filled));
+      num_pending_ -= 8;
     }
+    num_pending_ = 0;
   }
 
   std::vector<std::uint8_t> out{};
 
  private:
-  std::uint64_t pending_ = 0;
-  int num_pending_ = 0;
+  void four_bytes(std::uint32_t value) {
+    const std::uint32_t inverted = ~value;
+    if ((((inverted - 0x01010101U) & value) & 0x80808080U) == 0) {  // none of them is 0xFF
+      const std::uint8_t bytes[4] = {static_cast<std::uint8_t>(value >> 24), static_cast<std::uint8_t>(value >> 16),
+                                     static_cast<std::uint8_t>(value >> 8), static_cast<std::uint8_t>(value)};
+      const std::size_t end = out.size();
+      out.resize(end + 4);
+      std::memcpy(out.data() + end, bytes, 4);
+      return;
+    }
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      stuffed(static_cast<std::uint8_t>(value >> shift));
+    }
+  }
+
+  void stuffed(std::uint8_t value) {
+    out.push_back(value);
+    if (value == 0xFF) {
+      out.push_back(0);
+    }
+  }
+
+  std::uint64_t pending_ = 0;  // the last `num_pending_` bits are not written yet
+  int num_pending_ = 0;        // below 32 between calls
 };
 
 void fill_edges(Picture& picture) {
