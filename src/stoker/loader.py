@@ -12,13 +12,15 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, defa
 
 from stoker.batch.pictures import pictures_of
 from stoker.data.fingerprint import fingerprint
+from stoker.engine.batch_plan import BatchPlan
 from stoker.engine.budget import available_memory_bytes, cpu_budget, parse_bytes
 from stoker.engine.delivery import Limits
 from stoker.engine.explain import explain_plan
 from stoker.engine.failures import ErrorPolicy
 from stoker.engine.fetch import Fetcher
 from stoker.engine.iterator import LoaderIterator, can_pin
-from stoker.engine.plan import ElementSampler, LateOrder, OrderPlan, Plan, SamplerPlan, StreamPlan, remaining
+from stoker.engine.order_source import Given, LateBatches, LateOrder, OrderSource
+from stoker.engine.plan import ElementSampler, OrderPlan, Plan, SamplerPlan, StreamPlan, remaining
 from stoker.engine.progress import Meter, Progress
 from stoker.engine.protocol import Work
 from stoker.engine.ranks import SharedSeed, current_rank
@@ -26,7 +28,7 @@ from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.resume import describe_state, read_state
 from stoker.engine.session import Choice, Crew, Equipment, choose
 from stoker.errors import ArgumentError
-from stoker.order.samplers import order_sampler
+from stoker.order.samplers import OrderBatchSampler, order_sampler
 from stoker.order.split import Split
 
 
@@ -41,6 +43,11 @@ class Loader(DataLoader[Any]):
             does.
         tail: what becomes of a last batch with fewer rows than there are ranks: "pad" gives ranks without a row a
             repeated one (marked in `valid`), "drop" leaves that step out.
+        order: an order of ``stoker.order``, or a function of (samples of the dataset, seed) that makes one, so that the
+            loader's seed decides. It takes the place of `shuffle`, and is split over ranks; an order that makes its own
+            batches takes the place of `batch_size` too. A skipped sample's row is left out.
+        virtual_epoch: batches per epoch, on each rank, of an endless stream: every sample once, then all again, shuffled
+            anew, across the ends of epochs. Where the order makes its own batches, steps of its micro-batches.
         memory_limit: bytes (or "2GiB") that batches in the making may take; by default half of what is available.
 
     `num_workers` also takes "auto": the CPUs of this process. For a map-style dataset the batches are a function of
@@ -77,6 +84,8 @@ class Loader(DataLoader[Any]):
         reseed: str = "sample",
         tail: str = "pad",
         memory_limit: int | str | None = None,
+        order: Given = None,
+        virtual_epoch: int | None = None,
     ) -> None:
         _check(batch_size, batch_sampler, num_workers, reseed, tail)
         if sampler is not None and shuffle:
@@ -89,6 +98,8 @@ class Loader(DataLoader[Any]):
         self.reseed = reseed
         self.tail = tail
         self.memory_limit = memory_limit
+        self.order = order
+        self.virtual_epoch = virtual_epoch
         self._policy = ErrorPolicy.of(on_error)
         self._memory_bytes = None if memory_limit is None else parse_bytes(memory_limit)
         self._seed = SharedSeed(seed, generator)
@@ -98,9 +109,17 @@ class Loader(DataLoader[Any]):
         self._next = Progress(epoch=0)
         self._newest: Progress | None = None
         self._meter = Meter()
+        if order is not None or virtual_epoch is not None:
+            _check_order(order, virtual_epoch, shuffle, own=self._own_order)
         if self._own_order:
-            plan = self._order_plan(dataset, batch_size, drop_last)
-            sampler, shuffle = order_sampler(dataset, plan.order, plan.split, self._shuffles), None
+            self._source = OrderSource(order, len(dataset), self._seed, shuffled=self._shuffles)  # type: ignore[arg-type]
+            _check_batches(self._source, batch_size)
+            plan = self._order_plan(batch_size, drop_last)
+            if isinstance(plan, BatchPlan):
+                batch_sampler = OrderBatchSampler(plan.order, plan.rank, plan.world_size, tail)
+            else:
+                sampler = order_sampler(dataset, plan.order, plan.split, self._shuffles if order is None else None)
+            shuffle = None
         super().__init__(
             dataset, batch_size, shuffle, sampler, batch_sampler,
             cpu_budget() if num_workers == "auto" else int(num_workers),
@@ -117,14 +136,21 @@ class Loader(DataLoader[Any]):
         """The seed of order and randomness; drawn now where none was given. With several ranks, a collective operation."""
         return self._seed.value
 
-    def _order_plan(self, dataset: Any, batch_size: int | None, drop_last: bool) -> OrderPlan:
-        length, (rank, world_size) = len(dataset), current_rank()
-        split = Split(length, batch_size or 1, rank=rank, world_size=world_size, drop_last=drop_last, tail=self.tail)
-        return OrderPlan(LateOrder(length, self._seed, shuffled=self._shuffles), split)
+    def _order_plan(self, batch_size: int | None, drop_last: bool) -> OrderPlan | BatchPlan:
+        source, (rank, world_size), virtual = self._source, current_rank(), self.virtual_epoch
+        if source.makes_batches:
+            stream = None if virtual is None else virtual * source.micro_batches
+            return BatchPlan(LateBatches(source, stream), rank, world_size, self.tail)
+        stream = None if virtual is None else virtual * (batch_size or 1) * world_size
+        order = LateOrder(source, stream)
+        split = Split(len(order), batch_size or 1, rank, world_size, drop_last, self.tail)
+        return OrderPlan(order, split)
 
     def _plan(self) -> Plan:
         if self._own_order:
-            return self._order_plan(self.dataset, self.batch_size, self.drop_last)
+            if self.order is None:
+                self._source.num_samples = len(self.dataset)  # type: ignore[arg-type]
+            return self._order_plan(self.batch_size, self.drop_last)
         if self._is_iterable:
             return StreamPlan(0 if self._chosen().name == "inline" else self.num_workers)
         sampler = ElementSampler(self.sampler) if self.batch_sampler is None else self.batch_sampler
@@ -161,10 +187,10 @@ class Loader(DataLoader[Any]):
     def __iter__(self) -> LoaderIterator:  # type: ignore[override]
         progress, self._next = self._next, Progress(self._next.epoch + 1)
         plan, skip = self._plan(), progress.step if self._is_iterable else 0
-        endless = isinstance(plan, OrderPlan) and self.persistent_workers
-        specs = remaining(plan, progress, endless=endless)
-        if self._own_order:
-            specs = with_read_ahead(specs, self.dataset, self.batch_size or 1)
+        ours = isinstance(plan, OrderPlan | BatchPlan)
+        specs = remaining(plan, progress, endless=ours and self.persistent_workers)
+        if isinstance(plan, OrderPlan | BatchPlan):
+            specs = with_read_ahead(specs, self.dataset, plan.rows_per_batch(progress.epoch))
         session = self._crew.engage(lambda: self._work(self.seed), self._equipment(), progress.epoch)
         self._newest, self._meter = progress, Meter()
         pins = self.pin_memory and can_pin()
@@ -173,7 +199,7 @@ class Loader(DataLoader[Any]):
     def __len__(self) -> int:
         """Batches in an epoch, on this rank; as torch's where the dataset is iterable or the sampler the user's."""
         plan = self._plan() if self._own_order else None
-        steps = None if plan is None else plan.num_steps()
+        steps = None if plan is None else plan.num_steps(self._progress().epoch)
         return super().__len__() if steps is None else steps
 
     def batch(self, epoch: int, step: int) -> Any:
@@ -183,7 +209,7 @@ class Loader(DataLoader[Any]):
             ArgumentError: the epoch has no such batch, or the dataset is iterable.
         """
         plan = self._plan()
-        steps = plan.num_steps()
+        steps = plan.num_steps(epoch)
         if self._is_iterable:
             raise ArgumentError("an iterable dataset has no batch that could be had at will; iterate over the loader.")
         if step < 0 or epoch < 0 or (steps is not None and step >= steps):
@@ -218,10 +244,12 @@ class Loader(DataLoader[Any]):
 
     def _upcoming(self) -> Iterator[Any]:
         """The batches to come of the epoch that is running, or of the next one; made as they are asked for."""
-        progress, steps = self._progress(), self._plan().num_steps()
+        progress = self._progress()
+        steps = self._plan().num_steps(progress.epoch)
         epoch, step = progress.epoch, progress.step
         if steps is not None and step >= steps:
             epoch, step = epoch + 1, 0
+            steps = self._plan().num_steps(epoch)
         for number in count(step) if steps is None else range(step, steps):
             try:
                 batch = self.batch(epoch, number)
@@ -280,7 +308,7 @@ class Loader(DataLoader[Any]):
 
     def explain(self) -> str:
         """How batches will be made, in a few lines: order, placement, executor and why, what is prefetched at most."""
-        return explain_plan(self._plan(), self._work(seed=0), self._equipment(), len(self) if self._own_order else None)
+        return explain_plan(self._plan(), self._work(seed=0), self._equipment(), self._progress().epoch)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_crew": None, "_meter": None}
@@ -299,3 +327,24 @@ def _check(batch_size: int | None, batch_sampler: Any, num_workers: int | str, r
         raise ArgumentError(f"reseed must be 'sample' or 'worker'; got {reseed!r}.")
     if tail not in ("pad", "drop"):
         raise ArgumentError(f"tail must be 'pad' or 'drop'; got {tail!r}.")
+
+
+def _check_order(order: Any, virtual_epoch: int | None, shuffle: bool | None, *, own: bool) -> None:
+    if not own:
+        raise ArgumentError(
+            "order and virtual_epoch need a dataset that is not iterable, and no sampler or batch_sampler: they decide the "
+            "order themselves. Leave the sampler out; stoker.order.as_sampler makes one of an order."
+        )
+    if order is not None and shuffle is not None:
+        raise ArgumentError(f"order takes the place of shuffle; got shuffle={shuffle} too. Leave it out.")
+    if virtual_epoch is not None and (isinstance(virtual_epoch, bool) or virtual_epoch < 1):
+        raise ArgumentError(f"virtual_epoch must be at least 1, or None; got {virtual_epoch}.")
+
+
+def _check_batches(source: OrderSource, batch_size: int | None) -> None:
+    if source.makes_batches and batch_size != 1:
+        raise ArgumentError(f"this order makes its own batches; leave batch_size out. Got batch_size={batch_size}.")
+    if (batch_size or 1) % source.group_size:
+        raise ArgumentError(
+            f"batch_size must be a multiple of {source.group_size}, the rows of the order that belong together; got {batch_size}."
+        )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from stoker.engine.batch_plan import BatchPlan
 from stoker.engine.fetch import Fetcher
 from stoker.engine.plan import OrderPlan, Plan, SamplerPlan
 from stoker.engine.protocol import Work
 from stoker.engine.session import Choice, Equipment, choose
 
+_MAX_COUNTS = 20
 
-def explain_plan(plan: Plan, work: Work, equipment: Equipment, num_steps: int | None) -> str:
+
+def explain_plan(plan: Plan, work: Work, equipment: Equipment, epoch: int) -> str:
     """A few lines: order, read, transform, collate, executor, prefetch, failures."""
     choice, fetcher = choose(work, equipment), Fetcher(work)
     lines = {
-        "order": _order(plan, work, num_steps),
+        "order": _order(plan, epoch),
+        **_expected(plan),
         "read": f"{type(work.dataset).__name__}: {_read(work, fetcher)}",
         **_transforms(work.dataset),
         "collate": _collate(work, fetcher, choice),
@@ -26,16 +30,24 @@ def explain_plan(plan: Plan, work: Work, equipment: Equipment, num_steps: int | 
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
 
-def _order(plan: Plan, work: Work, num_steps: int | None) -> str:
-    if isinstance(plan, OrderPlan):
-        split = plan.split
-        ranks = f", rank {split.rank} of {split.world_size}" if split.world_size > 1 else ""
-        return f"{plan.order.name}, {len(plan.order):,} samples, {num_steps:,} batches of {split.batch_size}{ranks}"
+def _order(plan: Plan, epoch: int) -> str:
+    if isinstance(plan, OrderPlan | BatchPlan):
+        return plan.describe(epoch)
     return (
         f"{type(plan.sampler).__name__}, obeyed as it is"
         if isinstance(plan, SamplerPlan)
         else "as the iterable dataset yields"
     )
+
+
+def _expected(plan: Plan) -> dict[str, str]:
+    """How many samples of each class, or of each dataset of a mixture, an epoch is expected to hold, where the order knows them."""
+    counts = plan.order.expected_counts() if isinstance(plan, OrderPlan | BatchPlan) else {}
+    if not counts:
+        return {}
+    shown = [f"{name}: {count:,.1f}".removesuffix(".0") for name, count in counts.items()][:_MAX_COUNTS]
+    more = f", and {len(counts) - _MAX_COUNTS:,} more" if len(counts) > _MAX_COUNTS else ""
+    return {"expected": f"{', '.join(shown)}{more} per epoch"}
 
 
 def _read(work: Work, fetcher: Fetcher) -> str:

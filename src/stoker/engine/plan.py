@@ -20,20 +20,18 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from stoker.engine.order_source import LateOrder
 from stoker.engine.progress import Progress
 from stoker.engine.protocol import BatchSpec
-from stoker.engine.ranks import SharedSeed
 from stoker.engine.seeding import seed_worker
 from stoker.errors import ArgumentError
 from stoker.order.keys import derive
-from stoker.order.orders import Order, SequentialOrder, ShuffledOrder
 from stoker.order.split import Split
 
 _BLOCK = 65_536  # positions asked of the order at once
 _FIRST_BLOCK = 1_024  # so that the first batch does not wait for a whole block
-_ROWS_PER_STEP = (
-    1 << 20
-)  # positions that a batch of a user's sampler takes up: its size is not known before it is drawn
+ROWS_PER_STEP = 1 << 20
+"""Positions that a batch takes up where its size varies: a user's sampler's is not known before it is drawn."""
 _RANK_STRIDE = 1 << 50  # keeps the keys of ranks apart where each has a sampler of its own
 _SAMPLER_DOMAIN = 0x5A4D504C
 
@@ -44,35 +42,8 @@ class Plan(Protocol):
     def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
         """The batches of `epoch` from `step` on, in order."""
 
-    def num_steps(self) -> int | None:
-        """Batches per epoch; None where nobody knows."""
-
-
-class LateOrder:
-    """A sequential or shuffled order whose seed is drawn when the order is first asked for."""
-
-    def __init__(self, length: int, seed: SharedSeed, *, shuffled: bool) -> None:
-        self._length = length
-        self._seed = seed
-        self._shuffled = shuffled
-
-    def __len__(self) -> int:
-        return self._length
-
-    @property
-    def name(self) -> str:
-        """What the state calls the order; known before its seed is."""
-        return "shuffled" if self._shuffled else "sequential"
-
-    @property
-    def _order(self) -> Order:
-        return ShuffledOrder(self._length, self._seed.value) if self._shuffled else SequentialOrder(self._length)
-
-    def indices(self, epoch: int, start: int, stop: int) -> NDArray[np.int64]:
-        return self._order.indices(epoch, start, stop)
-
-    def describe(self) -> dict[str, Any]:
-        return self._order.describe()
+    def num_steps(self, epoch: int = 0) -> int | None:
+        """Batches of `epoch`; None where nobody knows."""
 
 
 class OrderPlan:
@@ -81,9 +52,30 @@ class OrderPlan:
     def __init__(self, order: LateOrder, split: Split) -> None:
         self.order = order
         self.split = split
+        self.global_batch_size = split.global_batch_size
 
-    def num_steps(self) -> int | None:
+    def num_steps(self, epoch: int = 0) -> int:
         return self.split.num_steps
+
+    def rows_per_batch(self, epoch: int) -> int:
+        """Rows of a usual batch."""
+        return self.split.batch_size
+
+    def consumed(self, epoch: int, step: int) -> int:
+        """How much of `epoch` is consumed before `step`, over all ranks, for the state."""
+        return min(step * self.global_batch_size, self.split.length)
+
+    def step_of(self, epoch: int, consumed: int) -> int:
+        """The inverse of `consumed`. Raises StateError where a step of this size would begin in the middle of one that was taken."""
+        return self.split.step_of(consumed)
+
+    def describe(self, epoch: int) -> str:
+        """The order and its batches in words."""
+        split = self.split
+        ranks = f", rank {split.rank} of {split.world_size}" if split.world_size > 1 else ""
+        return (
+            f"{self.order.name}, {len(self.order):,} samples, {split.num_steps:,} batches of {split.batch_size}{ranks}"
+        )
 
     def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
         """Asks the order for large blocks of positions, and cuts them into batches by arithmetic."""
@@ -135,7 +127,7 @@ class SamplerPlan:
         self.stateful = hasattr(sampler, "state_dict") and hasattr(sampler, "load_state_dict")
         self.restored: Any = None
 
-    def num_steps(self) -> int | None:
+    def num_steps(self, epoch: int = 0) -> int | None:
         try:
             return len(self.sampler)
         except TypeError:
@@ -146,7 +138,7 @@ class SamplerPlan:
         position, current = self._first_position, 0
         if self.restored is not None and step:
             self.sampler.load_state_dict(self.restored)
-            current, position = step, position + step * _ROWS_PER_STEP
+            current, position = step, position + step * ROWS_PER_STEP
         key = derive(self._seed, _SAMPLER_DOMAIN, epoch)
         drawing = _Drawing(self.sampler, key)
         for batch in drawing:
@@ -154,7 +146,7 @@ class SamplerPlan:
             if current >= step:
                 captured = copy.deepcopy(self.sampler.state_dict()) if self.stateful else None
                 yield BatchSpec(epoch, current, position, indices, sampler_state=captured)
-            current, position = current + 1, position + _ROWS_PER_STEP
+            current, position = current + 1, position + ROWS_PER_STEP
         if current < step:
             raise ArgumentError(
                 f"the sampler ended after {current} batches, but the state was taken after {step}; is it another sampler?"
@@ -246,7 +238,7 @@ class StreamPlan:
     def __init__(self, num_workers: int) -> None:
         self._num_workers = num_workers
 
-    def num_steps(self) -> int | None:
+    def num_steps(self, epoch: int = 0) -> int | None:
         return None
 
     def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
@@ -266,7 +258,7 @@ def remaining(plan: Plan, progress: Progress, *, endless: bool) -> Iterator[Batc
         if spec.step not in done:
             yield spec
     epoch = progress.epoch
-    while endless and plan.num_steps():
+    while endless and plan.num_steps(epoch + 1):
         epoch += 1
         yield from plan.specs(epoch, 0)
 

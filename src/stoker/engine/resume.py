@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from stoker.engine.batch_plan import BatchPlan
 from stoker.engine.plan import OrderPlan, Plan
 from stoker.engine.progress import Progress
 from stoker.errors import StateError
@@ -22,9 +23,9 @@ class Loaded:
 def describe_state(plan: Plan, seed: int, progress: Progress, dataset: dict[str, Any]) -> dict[str, Any]:
     """The state of a loader whose newest epoch is at `progress`."""
     length = dataset.get("length") or 0
-    if isinstance(plan, OrderPlan):
-        batch = plan.split.global_batch_size
-        done, order, sampler = min(progress.step * batch, length), plan.order.describe(), None
+    if isinstance(plan, OrderPlan | BatchPlan):
+        batch, order, sampler = plan.global_batch_size, plan.order.describe(), None
+        done = plan.consumed(progress.epoch, progress.step)
     else:
         batch, done, order = 1, progress.step, None
         sampler = {"state": progress.sampler_state}
@@ -56,21 +57,33 @@ def read_state(value: dict[str, Any], plan: Plan, seed: int | None, dataset: dic
         raise StateError(
             f"the state was taken with seed {state.seed}, and this loader was given seed {seed}; leave seed out, or give the same."
         )
-    if isinstance(plan, OrderPlan) != (state.order is not None):
+    if isinstance(plan, OrderPlan | BatchPlan) != (state.order is not None):
         taken, here = (
             ("Stoker's own order", "a sampler") if state.order is not None else ("a sampler", "Stoker's own order")
         )
         raise StateError(f"the state was taken from a loader with {taken}, and this loader has {here}.")
-    if not isinstance(plan, OrderPlan):
+    if not isinstance(plan, OrderPlan | BatchPlan):
         sampler_state = (state.sampler or {}).get("state")
         return Loaded(state.seed, Progress(state.epoch, state.samples, set(state.delivered), sampler_state))
-    name = plan.order.name
-    if state.order is not None and state.order.get("name") != name:
-        raise StateError(f"the state was taken in {state.order.get('name')} order, and this loader's order is {name}.")
-    if state.delivered and state.global_batch_size != plan.split.global_batch_size:
+    assert state.order is not None
+    _check_order(state.order, plan.order.describe(state.seed))
+    if state.delivered and state.global_batch_size != plan.global_batch_size:
         raise StateError(
             f"the state was taken out of order at a global batch size of {state.global_batch_size}, and can only be loaded at that; "
-            f"this loader's is {plan.split.global_batch_size}."
+            f"this loader's is {plan.global_batch_size}."
         )
-    step = plan.split.step_of(state.samples)
+    step = plan.step_of(state.epoch, state.samples)
     return Loaded(state.seed, Progress(state.epoch, step, set(state.delivered)))
+
+
+def _check_order(taken: dict[str, Any], here: dict[str, Any]) -> None:
+    if taken.get("name") != here["name"]:
+        raise StateError(
+            f"the state was taken in {taken.get('name')} order, and this loader's order is {here['name']}."
+        )
+    differing = sorted(name for name in {*taken, *here} if taken.get(name) != here.get(name))
+    if differing:
+        given, own = ({name: order.get(name) for name in differing} for order in (taken, here))
+        raise StateError(
+            f"the state was taken in another {here['name']} order: it had {given}, and this loader's has {own}."
+        )

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch.utils.data import DistributedSampler, RandomSampler, Sampler, SequentialSampler
 
+from stoker.order.batch_split import BatchSplit
 from stoker.order.orders import Order
 from stoker.order.split import Split
+from stoker.order.token_budget import BatchOrder
 
 _BLOCK_STEPS = 1024  # steps whose positions are asked of the order at once, where one rank takes all
 
@@ -57,8 +59,12 @@ class OrderRandomSampler(_OrderSampler, RandomSampler):
         return len(self)
 
 
+class OrderSampler(_OrderSampler, Sampler[int]):
+    """Any order as a Sampler, where one rank takes all."""
+
+
 class OrderDistributedSampler(_OrderSampler, DistributedSampler):  # type: ignore[type-arg]
-    """Either order as a DistributedSampler: this rank's share."""
+    """Any order as a DistributedSampler: this rank's share."""
 
     def __init__(self, data_source: Any, order: Order, split: Split, *, shuffle: bool) -> None:
         super().__init__(data_source, order, split)
@@ -72,10 +78,64 @@ class OrderDistributedSampler(_OrderSampler, DistributedSampler):  # type: ignor
         self.total_size = split.num_rows * split.world_size
 
 
-def order_sampler(data_source: Any, order: Order, split: Split, shuffle: bool) -> Sampler[int]:
-    """The sampler that a loader of `order` shows: Distributed with several ranks, else Random or Sequential."""
+class OrderBatchSampler(Sampler[list[int]]):
+    """Yields this rank's batches of `epoch`, of an order that makes its own, as lists of ints."""
+
+    def __init__(self, order: BatchOrder, rank: int = 0, world_size: int = 1, tail: str = "pad") -> None:
+        self.order = order
+        self.rank = rank
+        self.world_size = world_size
+        self.tail = tail
+        self.epoch = 0
+        BatchSplit(0, order.micro_batches, rank, world_size, tail)  # says at once what cannot be dealt
+
+    def _split(self) -> BatchSplit:
+        order = self.order
+        return BatchSplit(order.num_batches(self.epoch), order.micro_batches, self.rank, self.world_size, self.tail)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, split = self.epoch, self._split()
+        for step in range(split.num_steps):
+            yield self.order.batch(epoch, split.number(step)[0]).tolist()
+
+    def __len__(self) -> int:
+        return self._split().num_steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration yields the batches of `epoch`."""
+        self.epoch = epoch
+
+
+def order_sampler(data_source: Any, order: Order, split: Split, shuffle: bool | None) -> Sampler[int]:
+    """The sampler that a loader of `order` shows: Distributed with several ranks, else Random or Sequential, or neither for None."""
     if split.world_size > 1:
-        return OrderDistributedSampler(data_source, order, split, shuffle=shuffle)
+        return OrderDistributedSampler(data_source, order, split, shuffle=shuffle is not False)
+    if shuffle is None:
+        return OrderSampler(data_source, order, split)
     return (
         OrderRandomSampler(data_source, order, split) if shuffle else OrderSequentialSampler(data_source, order, split)
     )
+
+
+def as_sampler(
+    order: Order | BatchOrder, batch_size: int = 1, *, rank: int = 0, world_size: int = 1,
+    drop_last: bool = False, tail: str = "pad",
+) -> Sampler[Any]:  # fmt: skip
+    """An order for a stock DataLoader: its ``sampler``, or its ``batch_sampler`` where the order makes batches of its own.
+
+    Call ``set_epoch(epoch)`` before each epoch, as with a DistributedSampler.
+
+    Args:
+        order: any order.
+        batch_size: the DataLoader's; what ranks take turns by. Not used by an order that makes batches of its own.
+        rank: which share of the order's epoch this process takes.
+        world_size: how many shares there are.
+        drop_last: leave out a last global batch that is not full.
+        tail: as ``stoker.Loader``'s.
+
+    Raises:
+        ArgumentError: as `Split` and `BatchSplit`.
+    """
+    if isinstance(order, BatchOrder):
+        return OrderBatchSampler(order, rank, world_size, tail)
+    return order_sampler(order, order, Split(len(order), batch_size, rank, world_size, drop_last, tail), None)
