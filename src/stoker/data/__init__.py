@@ -4,6 +4,7 @@ from stoker.data.array_files import ArrayFiles
 from stoker.data.arrays import Arrays
 from stoker.data.cached import Cached
 from stoker.data.dataset import Dataset
+from stoker.data.filtered import Filtered
 from stoker.data.folder import ImageFolder
 from stoker.data.hdf5 import HDF5
 from stoker.data.hugging_face import HuggingFace
@@ -19,6 +20,7 @@ __all__ = [
     "Arrays",
     "Cached",
     "Dataset",
+    "Filtered",
     "HuggingFace",
     "ImageFolder",
     "InMemory",

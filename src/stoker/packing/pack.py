@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stoker.data.fingerprint import fingerprint
 from stoker.data.open import open as open_source
 from stoker.engine.budget import cpu_budget, parse_bytes
-from stoker.errors import ArgumentError, DataError, StoreError
+from stoker.errors import ArgumentError, DataError, SkipSample, StoreError
 from stoker.loader import Loader
 from stoker.packing.infer import MisfitError, widened
 from stoker.packing.options import SHARD_BYTES, PackOptions
@@ -261,6 +261,8 @@ class _Job:
                     tree = tree or found_tree
                     check_structure(found_tree, tree)
                     both = {column.name: widened(columns.get(column.name, column), column) for column in found}
+                except SkipSample:
+                    continue
                 except Exception as error:
                     if self.samples.options.skips_errors:
                         continue
