@@ -124,7 +124,9 @@ def test_a_filter_is_no_failure(tmp_path: Path) -> None:
     """Neither the limit nor the quarantine file sees it; a real error still does as it is told."""
     policy = stoker.ErrorPolicy("skip", limit=1, quarantine=tmp_path / "quarantine")
     batches = numbers(Loader(Picky(broken=50), 10, on_error=policy))
-    assert [number for batch in batches for number in batch] == [number for number in range(60) if number % 3 and number != 50]
+    assert [number for batch in batches for number in batch] == [
+        number for number in range(60) if number % 3 and number != 50
+    ]
     lines = (tmp_path / "quarantine").read_text().splitlines()
     assert [json.loads(line)["index"] for line in lines] == [50]
     with pytest.raises(LookupError, match="broken") as caught:

@@ -9,6 +9,7 @@ from stoker.data.folder import ImageFolder
 from stoker.data.hdf5 import HDF5
 from stoker.data.hugging_face import HuggingFace
 from stoker.data.in_memory import InMemory
+from stoker.data.packed_sequences import PackedSequences
 from stoker.data.shared_list import SharedList
 from stoker.data.tables import Table
 from stoker.data.tars import Tars
@@ -24,6 +25,7 @@ __all__ = [
     "HuggingFace",
     "ImageFolder",
     "InMemory",
+    "PackedSequences",
     "SharedList",
     "Table",
     "Tars",
