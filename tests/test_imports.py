@@ -157,6 +157,7 @@ def test_the_public_names() -> None:
         "Loader",
         "MemoryLimitError",
         "MissingPackageError",
+        "SkipSample",
         "StateError",
         "StokerError",
         "StoreError",

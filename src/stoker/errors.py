@@ -13,7 +13,8 @@
     ├── MemoryLimitError (MemoryError)   what was asked for does not fit; names both figures
     ├── MissingPackageError (ImportError) a package that a reader needs is not installed; names the extra
     ├── TravelError (TypeError)          a dataset that cannot be sent to a worker; names the attribute
-    └── WorkerError (RuntimeError)       a worker that failed to start, died, or hung
+    ├── WorkerError (RuntimeError)       a worker that failed to start, died, or hung
+    └── SkipSample                       no failure: a dataset raises it for a sample that is not wanted
 
 Each is also the built-in exception in parentheses, so that code which catches ``ValueError`` goes on working.
 A message says what was given, which rule it broke, and what to do.
@@ -68,3 +69,12 @@ class TravelError(StokerError, TypeError):
 
 class WorkerError(StokerError, RuntimeError):
     """A worker that failed to start, died, or hung."""
+
+
+class SkipSample(StokerError):  # noqa: N818 - no error but a signal, as StopIteration is
+    """Raised by a map-style dataset (or a transform of it) for a sample that is not wanted; `Dataset.filter` raises it.
+
+    Whatever ``on_error`` says, a shuffled `Loader` replaces the sample by another one, drawn from its key, and an ordered one
+    leaves its row out. It counts for no limit and is listed in no quarantine. Elsewhere (torch's own DataLoader) it is an
+    error like any other.
+    """

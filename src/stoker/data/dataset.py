@@ -74,6 +74,20 @@ class Dataset(torch.utils.data.Dataset[Any]):
             )
         return Mapped(self, by_column, batch)
 
+    def filter(self, predicate: Callable[[Any], object] | None = None, **by_column: Column) -> Dataset:
+        """The dataset without the samples for which `predicate` is false, or a function of a named column is.
+
+        Decided when a sample is made: a shuffled `Loader` replaces one that is dropped, an ordered one leaves it out, and
+        ``len()`` stays as it is. Where the wanted samples are known beforehand (their labels are), `select` is better.
+        Functions of columns get what those of `map` get, and images of other columns are not decoded for them.
+
+        Raises:
+            ArgumentError: there is no such column, or nothing to filter by.
+        """
+        from stoker.data.filtered import Filtered
+
+        return Filtered(self, predicate, by_column)
+
     def select(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Dataset:
         """The samples at `indices`, in that order; an index may come more than once.
 
@@ -243,7 +257,7 @@ class _Chain:
         return self._second(self._first(batch))
 
 
-_FORWARDED = ("classes", "class_to_idx", "root", "mean_sample_bytes", "is_in_memory")
+_FORWARDED = ("classes", "class_to_idx", "root", "mean_sample_bytes", "is_in_memory", "drops_samples")
 
 
 def forward(dataset: Any, name: str) -> Any:

@@ -16,9 +16,13 @@ from stoker.data.image_rows import RowReader, row_reader
 from stoker.engine.failures import Skipped, note_sample
 from stoker.engine.protocol import BatchSpec, Kind, Work
 from stoker.engine.seeding import Seeder, global_state_digest
+from stoker.errors import DataError, SkipSample
 from stoker.order.keys import KeyedRandom, batch_key, derive, sample_key, sample_keys, set_current_epoch
 
 _MAX_ATTEMPTS = 100  # replacements for one skipped sample, before its own error is raised after all
+_MAX_DROPPED = (
+    10_000  # for one that a filter drops: of a filter that keeps one sample in a thousand, one row in 20,000 fails
+)
 
 OpenWriter = Callable[[Layout, int], RowWriter]
 """Opens the memory of a batch: (layout, number of rows) -> writer."""
@@ -85,6 +89,8 @@ class Fetcher:
     def writes_rows(self) -> bool:
         """Whether rows can be made one by one and written straight into the batch."""
         whole = self._get_batch or self._getitems or self._transform_batch
+        if getattr(self._dataset, "drops_samples", False):
+            return False  # almost every batch would have to be made again, as one value
         return self.work.batched and self.work.stacks_rows and not self.work.iterable and whole is None
 
     @property
@@ -171,42 +177,53 @@ class Fetcher:
             self._seeder.seed(derive_key(self.work.seed, spec.epoch, spec.position))
 
     def _samples(self, spec: BatchSpec) -> tuple[list[Any], list[Skipped]]:
-        if self._getitems is not None:
-            self._seed(batch_key, spec)
-            return self._getitems([_plain(index) for index in spec.indices]), []
-        if not self.work.on_error.skips and not spec.poisoned:
-            return [sample for _, sample in self.rows(spec, 0, spec.num_rows)], []
         samples: list[Any] = []
+        with suppress(SkipSample):  # the rest is made one by one
+            if self._getitems is not None:
+                self._seed(batch_key, spec)
+                return self._getitems([_plain(index) for index in spec.indices]), []
+            if not self.work.on_error.skips and not spec.poisoned:
+                samples.extend(sample for _, sample in self.rows(spec, 0, spec.num_rows))
+                return samples, []
         skipped: list[Skipped] = []
-        for row in range(spec.num_rows):
+        for row in range(len(samples), spec.num_rows):
             samples += self._sample_or_replacement(spec, row, skipped)
         return samples, skipped
 
     def _sample_or_replacement(self, spec: BatchSpec, row: int, skipped: list[Skipped]) -> list[Any]:
         """The sample of `row`, or the one that replaces it, or nothing; adds to `skipped` what failed on the way."""
-        work, index, position = self.work, _plain(spec.indices[row]), spec.position + row
-        key = sample_key(work.seed, spec.epoch, position)
+        work, index, failures = self.work, _plain(spec.indices[row]), 0
+        key = attempt_key = sample_key(work.seed, spec.epoch, spec.position + row)
         if self.on_row is not None:
             self.on_row(row)
-        for attempt in range(_MAX_ATTEMPTS):
+        for attempt in range(_MAX_DROPPED):
+            if attempt:
+                attempt_key = derive(key, attempt)
+                index = KeyedRandom(attempt_key).integers(0, work.replace_from or 0)
+            self._set_key(attempt_key)
             try:
                 if attempt == 0 and row in spec.poisoned:
                     raise RuntimeError("this sample kills its worker")
-                if attempt:
-                    attempt_key = derive(key, attempt)
-                    index = KeyedRandom(attempt_key).integers(0, work.replace_from or 0)
-                    self._set_key(attempt_key)
-                else:
-                    self._set_key(key)
                 return [self._dataset[index]]
+            except SkipSample:
+                pass
             except Exception as error:
-                last = error
-                note_sample(error, index, sample_path(self._dataset, index))
-                path = sample_path(self._dataset, index)
-                skipped.append(Skipped(spec.epoch, position, index, path, f"{type(error).__name__}: {error}"))
+                skipped.append(self._skipped(error, spec, row, index))
+                failures += 1
+                if not work.on_error.skips or failures == _MAX_ATTEMPTS:
+                    raise
             if work.replace_from is None:
                 return []
-        raise last
+        raise DataError(
+            f"a filter (or SkipSample) dropped {_MAX_DROPPED:,} samples in a row that were drawn to replace sample "
+            f"{_plain(spec.indices[row])}; is there one that it keeps? Where few are wanted, select them beforehand."
+        )
+
+    def _skipped(self, error: Exception, spec: BatchSpec, row: int, index: Any) -> Skipped:
+        """What the ledger gets to know of a failed sample; the error gets to know which sample it was."""
+        path = sample_path(self._dataset, index)
+        note_sample(error, index, path)
+        return Skipped(spec.epoch, spec.position + row, index, path, f"{type(error).__name__}: {error}")
 
     def _set_key(self, key: int) -> None:
         if self._seeder.needs_keys and self.reseeds:

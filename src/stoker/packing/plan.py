@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stoker.data.packed import Packed
-from stoker.errors import DataError, StoreError
+from stoker.errors import DataError, SkipSample, StoreError
 from stoker.packing.infer import widened
 from stoker.packing.samples import Samples, explained
 from stoker.packing.shards import NAME, ShardPlan, check_structure
@@ -86,6 +86,8 @@ class Planner:
                     tree = tree or found_tree
                     check_structure(found_tree, tree)
                     both = {column.name: widened(columns.get(column.name, column), column) for column in found}
+                except SkipSample:
+                    continue
                 except Exception as error:
                     if self.samples.options.skips_errors:
                         continue

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stoker.errors import DataError, StoreError
+from stoker.errors import DataError, SkipSample, StoreError
 from stoker.packing.infer import MisfitError, widened
 from stoker.packing.samples import Samples, explained
 from stoker.store.cells import encode_cell
@@ -172,6 +172,8 @@ class Shards:
             made = [self._row(index, variant) for variant in range(options.augment)]
         except MisfitError:
             raise
+        except SkipSample:  # a filter dropped it
+            return []
         except Exception as error:
             if not options.skips_errors:
                 raise explained(error, self.samples, index) from error
