@@ -260,11 +260,11 @@ class _SelectedBatches:
 
 class _Chain:
     def __init__(self, first: Callable[[Any], Any], second: Callable[[Any], Any]) -> None:
-        self._first = first
-        self._second = second
+        self.first = first
+        self.second = second
 
     def __call__(self, batch: Any) -> Any:
-        return self._second(self._first(batch))
+        return self.second(self.first(batch))
 
 
 _FORWARDED = ("classes", "class_to_idx", "root", "mean_sample_bytes", "is_in_memory")

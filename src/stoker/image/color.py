@@ -90,7 +90,8 @@ def apply_where(values: torch.Tensor, chosen: NDArray[np.bool_], adjust: Adjustm
 def grayscale(pixels: torch.Tensor) -> torch.Tensor:
     """[n, 3, h, w] to [n, 1, h, w]."""
     red, green, blue = pixels.split(1, dim=1)
-    return red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
+    gray: torch.Tensor = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
+    return gray
 
 
 def mean_gray(pixels: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 from stoker.errors import ArgumentError, TypeMismatchError
 from stoker.image.frame import Frame
 from stoker.image.fused import Fused, fuse
-from stoker.image.photometric import apply_pixels
+from stoker.image.photometric import apply_pixels, is_pixel_op
 from stoker.image.view import View
 from stoker.order.keys import KeyedRandom, current_key, derive
 
@@ -106,6 +106,13 @@ class Pipeline:
     def fused(self) -> Fused | None:
         """The pipeline for whole batches, where it can be run so; the results are the same."""
         return fuse(self.ops, self.layout)
+
+    def split(self) -> tuple[Pipeline, list[tuple[int, Any]]]:
+        """The pipeline without the operations on pixels at its end, and those, each with its number: it is part of their keys."""
+        count = len(self.ops)
+        while self.layout == "chw" and count and is_pixel_op(self.ops[count - 1]):
+            count -= 1
+        return Pipeline(*self.ops[:count], layout=self.layout), list(enumerate(self.ops))[count:]
 
     def describe(self) -> list[tuple[str, str]]:
         """Each operation's text, and where it runs: "decode", "sample"."""
