@@ -1,7 +1,7 @@
 """Stoker feeds neural networks: the same batches on every run, as fast as the hardware, and it says why.
 
 ``stoker.Loader`` stands where ``torch.utils.data.DataLoader`` stood. The rooms ``stoker.order``, ``stoker.data``,
-``stoker.image`` and ``stoker.batch`` hold what it is made of. Names are loaded at first use, so that the command line
+``stoker.image``, ``stoker.batch`` and ``stoker.device`` hold what it is made of. Names are loaded at first use, so that the command line
 answers before torch is imported.
 """
 
@@ -27,7 +27,7 @@ from stoker.errors import (
 )
 
 if TYPE_CHECKING:
-    from stoker import batch, data, image, order
+    from stoker import batch, data, device, image, order
     from stoker.data.open import open
     from stoker.engine.failures import ErrorPolicy
     from stoker.engine.processes.launch import shutdown
@@ -56,6 +56,7 @@ __all__ = [
     "WorkerError",
     "batch",
     "data",
+    "device",
     "export",
     "image",
     "open",
@@ -74,7 +75,7 @@ _MODULE_OF = {
     "shutdown": "stoker.engine.processes.launch",
     "verify": "stoker.store.verify",
 }
-_ROOMS = ("batch", "data", "image", "order")
+_ROOMS = ("batch", "data", "device", "image", "order")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, defa
 
 from stoker.batch.pictures import pictures_of
 from stoker.data.fingerprint import fingerprint
+from stoker.data.placement import DeviceWork, place_on_device
+from stoker.device.delivery import DeviceDelivery
+from stoker.device.lanes import Lane, as_device, lane_for
 from stoker.engine.batch_plan import BatchPlan
 from stoker.engine.budget import available_memory_bytes, cpu_budget, parse_bytes
 from stoker.engine.delivery import Limits
@@ -22,7 +26,7 @@ from stoker.engine.iterator import LoaderIterator, can_pin
 from stoker.engine.order_source import Given, LateBatches, LateOrder, OrderSource
 from stoker.engine.plan import ElementSampler, OrderPlan, Plan, SamplerPlan, StreamPlan, remaining
 from stoker.engine.progress import Meter, Progress
-from stoker.engine.protocol import Work
+from stoker.engine.protocol import BatchSpec, Work
 from stoker.engine.ranks import SharedSeed, current_rank
 from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.resume import describe_state, read_state
@@ -49,6 +53,8 @@ class Loader(DataLoader[Any]):
         virtual_epoch: batches per epoch, on each rank, of an endless stream: every sample once, then all again, shuffled
             anew, across the ends of epochs. Where the order makes its own batches, steps of its micro-batches.
         memory_limit: bytes (or "2GiB") that batches in the making may take; by default half of what is available.
+        device: where batches are handed out: "cuda", "cuda:1", "cpu" … They are copied while the loop computes, and Stoker's
+            operations on pixels and whole batches run there, behind the copy.
 
     `num_workers` also takes "auto": the CPUs of this process. For a map-style dataset the batches are a function of
     (dataset, seed, epoch, step) alone. Each ``iter()`` begins the next epoch. One loader is used by one thread at a
@@ -86,6 +92,7 @@ class Loader(DataLoader[Any]):
         memory_limit: int | str | None = None,
         order: Given = None,
         virtual_epoch: int | None = None,
+        device: Any = None,
     ) -> None:
         _check(batch_size, batch_sampler, num_workers, reseed, tail)
         if sampler is not None and shuffle:
@@ -100,6 +107,12 @@ class Loader(DataLoader[Any]):
         self.memory_limit = memory_limit
         self.order = order
         self.virtual_epoch = virtual_epoch
+        self.device = None if device is None else as_device(device)
+        collates = batch_size is not None or batch_sampler is not None
+        stacks = collates and collate_fn in (None, default_collate) and reseed == "sample"
+        places = self.device is not None and stacks and not isinstance(dataset, IterableDataset)
+        self._placed = place_on_device(dataset) if places else (dataset, DeviceWork())
+        self._lane: Lane | None = None
         self._policy = ErrorPolicy.of(on_error)
         self._memory_bytes = None if memory_limit is None else parse_bytes(memory_limit)
         self._seed = SharedSeed(seed, generator)
@@ -162,7 +175,7 @@ class Loader(DataLoader[Any]):
 
     def _work(self, seed: int) -> Work:
         return Work(
-            dataset=self.dataset, collate_fn=self.collate_fn, batched=self.batch_sampler is not None,
+            dataset=self._placed[0], collate_fn=self.collate_fn, batched=self.batch_sampler is not None,
             stacks_rows=self.collate_fn is default_collate, iterable=self._is_iterable,
             batch_size=self.batch_size, drop_last=self.drop_last, seed=seed, reseed=self.reseed, on_error=self._policy,
             replace_from=len(self.dataset) if self._own_order and self._shuffles else None,  # type: ignore[arg-type]
@@ -193,8 +206,23 @@ class Loader(DataLoader[Any]):
             specs = with_read_ahead(specs, self.dataset, plan.rows_per_batch(progress.epoch))
         session = self._crew.engage(lambda: self._work(self.seed), self._equipment(), progress.epoch)
         self._newest, self._meter = progress, Meter()
+        if self.device is not None:
+            wrap = partial(DeviceDelivery, lane=self._device_lane(), work_on=self._device_work)
+            return LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=False, wrap=wrap)
         pins = self.pin_memory and can_pin()
         return LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=pins)
+
+    def _device_lane(self) -> Lane:
+        assert self.device is not None
+        if self._lane is None:
+            self._lane = lane_for(self.device)
+        return self._lane
+
+    def _device_work(self, spec: BatchSpec) -> Callable[[Any], Any] | None:
+        """What is done on the device to that batch."""
+        _, work = self._placed
+        where = {"epoch": spec.epoch, "position": spec.position, "num_rows": spec.num_rows}
+        return partial(work.run, seed=self.seed, **where) if work else None
 
     def __len__(self) -> int:
         """Batches in an epoch, on this rank; as torch's where the dataset is iterable or the sampler the user's."""
@@ -216,7 +244,12 @@ class Loader(DataLoader[Any]):
             raise ArgumentError(f"step must be in [0, {steps}) and epoch at least 0; got step={step}, epoch={epoch}.")
         fetcher = Fetcher(self._work(self.seed))
         with fetcher.preserved():
-            return fetcher.fetch(next(plan.specs(epoch, step)))[0]
+            spec = next(plan.specs(epoch, step))
+            batch = fetcher.fetch(spec)[0]
+        if self.device is None:
+            return batch
+        lane = self._device_lane()
+        return lane.receive(lane.send(batch, self._device_work(spec)))
 
     def preview(self, path: str | os.PathLike[str], num_samples: int = 32) -> None:
         """Draws the next samples of this rank as the model will get them, augmented and normalised, on one picture, written to `path`.
@@ -308,10 +341,12 @@ class Loader(DataLoader[Any]):
 
     def explain(self) -> str:
         """How batches will be made, in a few lines: order, placement, executor and why, what is prefetched at most."""
-        return explain_plan(self._plan(), self._work(seed=0), self._equipment(), self._progress().epoch)
+        device = "" if self.device is None else f"{self.device}: {self._device_lane().describe()}"
+        work, equipment, epoch = self._work(seed=0), self._equipment(), self._progress().epoch
+        return explain_plan(self._plan(), work, equipment, epoch, device, self._placed[1].describe())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_crew": None, "_meter": None}
+        return {**self.__dict__, "_crew": None, "_meter": None, "_lane": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

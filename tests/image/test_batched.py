@@ -15,8 +15,13 @@ import stoker
 from stoker.data.image_rows import row_reader
 from stoker.image import (
     CenterCrop,
+    ColorJitter,
+    GaussianBlur,
     Normalize,
     Pipeline,
+    RandAugment,
+    RandomErasing,
+    RandomGrayscale,
     RandomHorizontalFlip,
     RandomResizedCrop,
     RandomVerticalFlip,
@@ -37,7 +42,11 @@ PIPELINES = {
     "floats": Pipeline(RandomResizedCrop(32), ToFloat()),
     "normalised, channels last": Pipeline(RandomResizedCrop(32), Normalize(*STATS), layout="hwc"),
     "channels last": Pipeline(RandomResizedCrop(32), RandomHorizontalFlip(), layout="hwc"),
-}
+    "colour": Pipeline(
+        RandomResizedCrop(33), RandAugment(2, 15), ColorJitter(0.4, 0.4, 0.4, 0.1), RandomGrayscale(0.3),
+        GaussianBlur(5, p=0.5), Normalize(*STATS), RandomErasing(0.5),
+    ),
+}  # fmt: skip
 
 
 def write_pictures(folder: Path) -> Path:

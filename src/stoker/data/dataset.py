@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from stoker.errors import ArgumentError
+from stoker.image.joint import Joint
 from stoker.order.permutation import Permutation
 
 Column = Callable[[Any], Any]
@@ -61,18 +62,22 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """What a resume state knows of the dataset."""
         return {"type": type(self).__name__, "length": len(self), "columns": list(self.columns)}
 
-    def map(self, batch: Callable[[Any], Any] | None = None, **by_column: Column) -> Dataset:
-        """The dataset with functions applied: one for each named column, and `batch` for whole batches after collation.
+    def map(
+        self, batch: Callable[[Any], Any] | None = None, *, joint: Joint | None = None, **by_column: Column
+    ) -> Dataset:
+        """The dataset with functions applied: one for each named column, then `joint`, then `batch`.
+
+        `joint` is for an image and what belongs to it, `batch` for whole batches after collation.
 
         Raises:
             ArgumentError: there is no such column; names those that there are.
         """
-        unknown = [name for name in by_column if name not in self.columns]
+        unknown = [name for name in (*by_column, *(joint.columns if joint else ())) if name not in self.columns]
         if unknown:
             raise ArgumentError(
                 f"map needs columns of the dataset, which has {', '.join(self.columns)}; got {', '.join(unknown)}."
             )
-        return Mapped(self, by_column, batch)
+        return Mapped(self, by_column, batch, joint)
 
     def filter(self, predicate: Callable[[Any], object] | None = None, **by_column: Column) -> Dataset:
         """The dataset without the samples for which `predicate` is false, or a function of a named column is.
@@ -115,9 +120,17 @@ class Dataset(torch.utils.data.Dataset[Any]):
 class Mapped(Dataset):
     """A dataset with functions on its columns."""
 
-    def __init__(self, source: Dataset, functions: dict[str, Column], batch: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self,
+        source: Dataset,
+        functions: dict[str, Column],
+        batch: Callable[[Any], Any] | None,
+        joint: Joint | None = None,
+    ) -> None:
         self.source = source
         self.functions = functions
+        self.joint = joint
+        self._made = {*functions, *(joint.columns if joint else ())}
         self.columns = source.columns
         inner, outer = getattr(source, "transform_batch", None), batch
         self.transform_batch: Callable[[Any], Any] | None = outer if inner is None else inner
@@ -127,17 +140,18 @@ class Mapped(Dataset):
     @property
     def draws_randomness(self) -> bool:  # type: ignore[override]
         """Foreign functions may draw; Stoker's pipelines say so themselves."""
-        functions = [*self.functions.values(), *([] if self.transform_batch is None else [self.transform_batch])]
+        functions = [*self.functions.values(), self.joint, self.transform_batch]
         return self.source.draws_randomness or any(
-            getattr(function, "draws_randomness", True) for function in functions
+            getattr(function, "draws_randomness", True) for function in functions if function is not None
         )
 
     def __len__(self) -> int:
         return len(self.source)
 
     def read(self, index: int) -> tuple[Any, ...]:
-        values = zip(self.columns, self.source.read(index), strict=True)
-        return tuple(self._apply(name, value) for name, value in values)
+        named = zip(self.columns, self.source.read(index), strict=True)
+        values = tuple(self._apply(name, value) for name, value in named)
+        return values if self.joint is None else self._apply_joint(self.joint, values)
 
     def _apply(self, column: str, value: Any) -> Any:
         function = self.functions.get(column)
@@ -145,11 +159,18 @@ class Mapped(Dataset):
             return value
         return function(value if getattr(function, "takes_encoded", False) else self.source.present(column, value))
 
+    def _apply_joint(self, joint: Joint, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        sample = dict(zip(self.columns, values, strict=True))
+        taken = {name: sample[name] for name in joint.columns}
+        for name in taken.keys() - self.functions.keys() - joint.takes_raw:
+            taken[name] = self.source.present(name, taken[name])
+        return tuple((sample | joint(**taken)).values())
+
     def present(self, column: str, value: Any) -> Any:
-        return value if column in self.functions else self.source.present(column, value)
+        return value if column in self._made else self.source.present(column, value)
 
     def finish(self, column: str, value: Any) -> Any:
-        return value if column in self.functions else self.source.finish(column, value)
+        return value if column in self._made else self.source.finish(column, value)
 
     def as_sample(self, values: tuple[Any, ...]) -> Any:
         return self.source.as_sample(values)
@@ -171,6 +192,9 @@ class Mapped(Dataset):
                 described += [(f"{column}: {text}", place) for text, place in function.describe()]
             else:
                 described.append((f"{column}: {getattr(function, '__name__', type(function).__name__)}", "sample"))
+        if self.joint is not None:
+            columns = ", ".join(self.joint.columns)
+            described += [(f"{columns}: {text}", place) for text, place in self.joint.describe()]
         return described
 
     @property
@@ -250,11 +274,11 @@ class _SelectedBatches:
 
 class _Chain:
     def __init__(self, first: Callable[[Any], Any], second: Callable[[Any], Any]) -> None:
-        self._first = first
-        self._second = second
+        self.first = first
+        self.second = second
 
     def __call__(self, batch: Any) -> Any:
-        return self._second(self._first(batch))
+        return self.second(self.first(batch))
 
 
 _FORWARDED = ("classes", "class_to_idx", "root", "mean_sample_bytes", "is_in_memory", "drops_samples")

@@ -71,7 +71,8 @@ def row_reader(dataset: Any) -> RowReader | None:
     indices: NDArray[np.int64] | None = None
     while isinstance(dataset, Mapped | Selected) or type(dataset) is Subset:
         if isinstance(dataset, Mapped):
-            if functions.keys() & dataset.functions.keys() or dataset.transform_batch is not None:
+            whole = dataset.joint is not None or dataset.transform_batch is not None
+            if functions.keys() & dataset.functions.keys() or whole:
                 return None
             functions |= dataset.functions
             dataset = dataset.source

@@ -109,6 +109,22 @@ class Delivery:
                 self._fill()  # while the loop is busy with this batch, the workers have something to do
                 return delivered
 
+    def ready(self) -> bool:
+        """Whether `next` has an answer now, without waiting for a worker.
+
+        Raises:
+            as `next` does.
+        """
+        self._fill()
+        while self._pending and self._pending[0].spec.epoch == self._epoch:
+            if (self._pending[0] if self._limits.in_order else self._first_finished()).finished:
+                return True
+            result = self._executor.next_result(0)
+            if result is None:
+                return False
+            self._take(result)
+        return True
+
     def cancel(self) -> None:
         """Forgets all batches that were not handed out; returns at once, even where workers are busy."""
         self._specs = iter(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from stoker.engine.batch_plan import BatchPlan
@@ -13,18 +14,24 @@ from stoker.engine.session import Choice, Equipment, choose
 _MAX_COUNTS = 20
 
 
-def explain_plan(plan: Plan, work: Work, equipment: Equipment, epoch: int) -> str:
-    """A few lines: order, read, transform, collate, executor, prefetch, failures."""
+def explain_plan(
+    plan: Plan, work: Work, equipment: Equipment, epoch: int, device: str = "", on_device: Sequence[str] = ()
+) -> str:
+    """A few lines: order, read, transform, collate, executor, prefetch, failures; where there is a device, how batches get there.
+
+    `on_device` are the operations that run there.
+    """
     choice, fetcher = choose(work, equipment), Fetcher(work)
     lines = {
         "order": _order(plan, epoch),
         **_expected(plan),
         "read": f"{type(work.dataset).__name__}: {_read(work, fetcher)}",
-        **_transforms(work.dataset),
+        **_transforms(work.dataset, on_device),
         "collate": _collate(work, fetcher, choice),
         "randomness": _randomness(work, fetcher),
         "executor": f"{choice.name}{_crew(choice, equipment)}: {choice.reason}",
         "prefetch": _prefetch(choice, equipment),
+        **({"device": device} if device else {}),
         "on error": work.on_error.action,
     }
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
@@ -58,9 +65,13 @@ def _read(work: Work, fetcher: Fetcher) -> str:
     return "in bulk, through __getitems__" if hasattr(work.dataset, "__getitems__") else "sample by sample"
 
 
-def _transforms(dataset: Any) -> dict[str, str]:
-    describe = getattr(dataset, "describe_transforms", None)
-    return {} if describe is None else {"transform": " → ".join(f"{name} ({place})" for name, place in describe())}
+def _transforms(dataset: Any, on_device: Sequence[str]) -> dict[str, str]:
+    describe, batch = getattr(dataset, "describe_transforms", None), getattr(dataset, "transform_batch", None)
+    if describe is None:
+        return {}
+    placed = [*describe(), *([] if batch is None else [(f"batch: {batch!r}", "batch")])]
+    placed += [(text, "device") for text in on_device]
+    return {"transform": " → ".join(f"{name} ({place})" for name, place in placed)}
 
 
 def _collate(work: Work, fetcher: Fetcher, choice: Choice) -> str:

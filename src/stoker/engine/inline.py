@@ -50,6 +50,10 @@ class InlineDelivery:
             return Delivered(spec, batch)
         return None
 
+    def ready(self) -> bool:
+        """Never: a batch is made when it is asked for."""
+        return False
+
     def cancel(self) -> None:
         """As `Delivery.cancel`."""
         self._specs = iter(())

@@ -30,13 +30,15 @@ class LoaderIterator(Iterator[Any]):
         *,
         skip: int,
         pins: bool,
+        wrap: Callable[[Any], Any] = lambda delivery: delivery,
     ) -> None:
         self._crew = crew
         self._session: Session | None = session
         self._progress = progress
         self._pins = pins
         self._meter = meter
-        session.delivery.begin(specs, progress.epoch, progress.step - skip)
+        self._delivery = wrap(session.delivery)
+        self._delivery.begin(specs, progress.epoch, progress.step - skip)
         for _ in range(skip):  # a stream cannot be entered in the middle
             session.delivery.next()
 
@@ -49,7 +51,7 @@ class LoaderIterator(Iterator[Any]):
             raise StopIteration
         asked = perf_counter()
         try:
-            delivered = session.delivery.next()
+            delivered = self._delivery.next()
         except BaseException as error:
             self._survive(session, error)
             raise
@@ -65,12 +67,12 @@ class LoaderIterator(Iterator[Any]):
 
     def _survive(self, session: Session, error: BaseException) -> None:
         """After a sample's error the next batch can be asked for, as in torch; after anything else the epoch is over."""
-        failed = session.delivery.failed
+        failed = self._delivery.failed
         if failed is None or not isinstance(error, Exception):
             self._session = None
             session.close()
             return
-        session.delivery.failed = None
+        self._delivery.failed = None
         self._progress.count(failed)
 
     def close(self) -> None:
@@ -82,7 +84,7 @@ class LoaderIterator(Iterator[Any]):
         if session is None or not session.is_here:
             return
         if not finished:
-            session.delivery.cancel()
+            self._delivery.cancel()
         self._crew.dismiss(session)
 
     def __del__(self, _is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:

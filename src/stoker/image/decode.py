@@ -69,7 +69,7 @@ class EncodedImage:
         if header is not None:
             height, width, orientation = header.height, header.width, header.orientation
         else:
-            with self._open() as image:
+            with self.opened() as image:
                 (width, height), orientation = image.size, self._orientation(image)
         if height * width > MAX_PIXELS:
             raise self._error(
@@ -151,7 +151,7 @@ class EncodedImage:
     def _decode_all(self) -> NDArray[np.uint8]:
         """Through Pillow: any format, any orientation. It judges damaged files; a JPEG that simplejpeg refuses comes here too."""
         try:
-            with self._open() as image:
+            with self.opened() as image:
                 image.load()
                 upright = ImageOps.exif_transpose(image)
                 return np.array(to_rgb(upright))
@@ -160,7 +160,8 @@ class EncodedImage:
         except Exception as error:
             raise self._error(str(error)) from error
 
-    def _open(self) -> Image.Image:
+    def opened(self) -> Image.Image:
+        """As Pillow opens it, not decoded and not turned yet. Raises ImageError."""
         try:
             return Image.open(io.BytesIO(self.data))
         except UnidentifiedImageError as error:  # its own text names an object in memory

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from stoker.image.batched import Geometry, ImageBatch
+from stoker.image.photometric import apply_pixels, is_pixel_op
 from stoker.order.keys import derive_array
 
 
@@ -28,7 +29,8 @@ class Fused:
 
     def example(self) -> torch.Tensor:
         """A result, as far as shape and dtype go."""
-        return self._finished(torch.zeros((3, *self.size), dtype=torch.uint8)).contiguous()
+        pixels = torch.zeros((1, 3, *self.size), dtype=torch.uint8)
+        return self._finished(pixels, np.zeros(1, np.uint64))[0].contiguous()
 
     def run(self, images: ImageBatch, keys: NDArray[np.uint64], out: NDArray[Any]) -> NDArray[np.int64]:
         """Writes each image's result under its key to `out` [n, ...]; the positions of those that have to be made one by one."""
@@ -42,13 +44,13 @@ class Fused:
         pixels = out if not self._pixel_ops else np.empty((len(keys), 3, *self.size), np.uint8)
         left_out = images.show(geometry, pixels, planar=planar) | geometry.left_out
         if self._pixel_ops:
-            torch.from_numpy(out).copy_(self._finished(torch.from_numpy(pixels)))
+            torch.from_numpy(out).copy_(self._finished(torch.from_numpy(pixels), keys))
         return np.flatnonzero(left_out)
 
-    def _finished(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Operations on pixels [..., 3, height, width], and the layout."""
-        for op in self._pixel_ops:
-            pixels = op.apply_tensor(pixels)
+    def _finished(self, pixels: torch.Tensor, keys: NDArray[np.uint64]) -> torch.Tensor:
+        """Operations on pixels [n, 3, height, width] under the images' keys, and the layout."""
+        for number, op in enumerate(self._pixel_ops, len(self._geometry_ops)):
+            pixels = apply_pixels(op, pixels, derive_array(keys, number))
         return pixels.movedim(-3, -1) if self.layout == "hwc" else pixels
 
 
@@ -56,7 +58,7 @@ def fuse(ops: Sequence[Any], layout: str) -> Fused | None:
     """The operations as a `Fused`; None where they cannot be: foreign code, results of varying size, a crop of what was resized."""
     count = next((number for number, op in enumerate(ops) if not hasattr(op, "apply_batch")), len(ops))
     geometry_ops, pixel_ops = ops[:count], ops[count:]
-    if any(not hasattr(op, "apply_tensor") or not type(op).__module__.startswith("stoker.image.") for op in pixel_ops):
+    if not all(is_pixel_op(op) for op in pixel_ops):
         return None
     size: tuple[int, int] | None = None
     pristine = True

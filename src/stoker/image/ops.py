@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from stoker._native import draw_resized_crops
 from stoker.errors import ArgumentError, TypeMismatchError
 from stoker.image.batched import FLIPS_HORIZONTALLY, FLIPS_VERTICALLY, Geometry
 from stoker.image.decode import Box
-from stoker.image.view import View
+from stoker.image.view import Showing
 from stoker.order.keys import KeyedRandom, uniforms
 
 _ATTEMPTS = 10
 
+S = TypeVar("S", bound=Showing)
+
 
 class ViewOp(Protocol):
-    """An operation on views: geometry, fused into the decoding where it comes first."""
+    """An operation on views: geometry, fused into the decoding where it comes first. It looks at a view's size alone."""
 
-    def apply(self, view: View, random: KeyedRandom) -> View: ...
+    def apply(self, view: S, random: KeyedRandom) -> S: ...
 
 
 class BatchOp(ViewOp, Protocol):
@@ -63,12 +64,12 @@ class RandomResizedCrop:
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         antialias: bool = True,
     ) -> None:
-        self.size = _pair(size)
-        self.scale = _interval("scale", scale)
-        self.ratio = _interval("ratio", ratio)
+        self.size = pair_of(size)
+        self.scale = interval_of("scale", scale)
+        self.ratio = interval_of("ratio", ratio)
         self.antialias = antialias
 
-    def apply(self, view: View, random: KeyedRandom) -> View:
+    def apply(self, view: S, random: KeyedRandom) -> S:
         return view.cropped(self.draw(*view.size, random)).resized(*self.size, antialias=self.antialias)
 
     ends_geometry: ClassVar[bool] = True
@@ -107,8 +108,8 @@ class Resize:
     """Resizes to `size`: (height, width), or the length of the shorter side with the shape kept, the longer one at most `max_size`."""
 
     def __init__(self, size: int | Sequence[int], max_size: int | None = None, antialias: bool = True) -> None:
-        self.size = size if isinstance(size, int) else _pair(size)
-        _pair(size)
+        self.size = size if isinstance(size, int) else pair_of(size)
+        pair_of(size)
         if max_size is not None and (not isinstance(size, int) or max_size < size):
             raise ArgumentError(
                 f"max_size goes with a size that is one number, and is at least that; got size={size}, max_size={max_size}."
@@ -116,7 +117,7 @@ class Resize:
         self.max_size = max_size
         self.antialias = antialias
 
-    def apply(self, view: View, random: KeyedRandom) -> View:
+    def apply(self, view: S, random: KeyedRandom) -> S:
         return view.resized(*self._target(*view.size), antialias=self.antialias)
 
     ends_geometry: ClassVar[bool] = True
@@ -145,9 +146,9 @@ class CenterCrop:
     """The middle of the image, `size` large; where the image is smaller it is padded with black, as torchvision does."""
 
     def __init__(self, size: int | Sequence[int]) -> None:
-        self.size = _pair(size)
+        self.size = pair_of(size)
 
-    def apply(self, view: View, random: KeyedRandom) -> View:
+    def apply(self, view: S, random: KeyedRandom) -> S:
         (height, width), (target_height, target_width) = view.size, self.size
         if height < target_height or width < target_width:
             view = self._padded(view)
@@ -166,11 +167,11 @@ class CenterCrop:
         boxes[:, :2] += np.round((boxes[:, 2:] - size) / 2.0).astype(np.int32)
         boxes[:, 2:], geometry.size = size, self.size
 
-    def _padded(self, view: View) -> View:
+    def _padded(self, view: S) -> S:
         (height, width), (target_height, target_width) = view.size, self.size
         missing_rows, missing_columns = max(0, target_height - height), max(0, target_width - width)
         top, left = missing_rows // 2, missing_columns // 2
-        return View.of(functional.pad(view.pixels(), (left, missing_columns - left, top, missing_rows - top)))
+        return view.padded(top, missing_rows - top, left, missing_columns - left)
 
     def __repr__(self) -> str:
         return f"CenterCrop({_size_text(self.size)})"
@@ -180,9 +181,9 @@ class RandomHorizontalFlip:
     """Mirrors left and right with probability `p`."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability(p)
+        self.p = probability_of(p)
 
-    def apply(self, view: View, random: KeyedRandom) -> View:
+    def apply(self, view: S, random: KeyedRandom) -> S:
         return view.flipped(horizontally=random.uniform() < self.p)
 
     ends_geometry: ClassVar[bool] = True
@@ -201,9 +202,9 @@ class RandomVerticalFlip:
     """Mirrors top and bottom with probability `p`."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability(p)
+        self.p = probability_of(p)
 
-    def apply(self, view: View, random: KeyedRandom) -> View:
+    def apply(self, view: S, random: KeyedRandom) -> S:
         return view.flipped(vertically=random.uniform() < self.p)
 
     ends_geometry: ClassVar[bool] = True
@@ -257,27 +258,30 @@ class Normalize:
             raise TypeMismatchError(
                 f"Normalize has {len(self.mean)} channels; got pixels of shape {tuple(pixels.shape)}."
             )
-        return (self._scale.apply_tensor(pixels) - self._mean).div_(self._std)
+        return (self._scale.apply_tensor(pixels) - self._mean.to(pixels.device)).div_(self._std.to(pixels.device))
 
     def __repr__(self) -> str:
         return "Normalize()"
 
 
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+def pair_of(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width), both `size` where it is one number. Raises ArgumentError."""
     pair: tuple[Any, ...] = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in pair):
         raise ArgumentError(f"size must be a number of pixels of at least 1, or (height, width); got {size!r}.")
     return pair
 
 
-def _interval(name: str, interval: tuple[float, float]) -> tuple[float, float]:
+def interval_of(name: str, interval: tuple[float, float]) -> tuple[float, float]:
+    """(low, high), both positive. Raises ArgumentError, which names it."""
     low, high = interval
     if not 0 < low <= high:
         raise ArgumentError(f"{name} must be (low, high) with 0 < low <= high; got {interval}.")
     return float(low), float(high)
 
 
-def _probability(p: Any) -> float:
+def probability_of(p: Any) -> float:
+    """A number in [0, 1]. Raises ArgumentError."""
     if not isinstance(p, int | float) or not 0 <= p <= 1:
         raise ArgumentError(f"p must be a probability between 0 and 1; got {p!r}.")
     return float(p)

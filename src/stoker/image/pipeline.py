@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stoker.errors import ArgumentError, TypeMismatchError
+from stoker.image.frame import Frame
 from stoker.image.fused import Fused, fuse
+from stoker.image.photometric import apply_pixels, is_pixel_op
 from stoker.image.view import View
 from stoker.order.keys import KeyedRandom, current_key, derive
 
@@ -40,7 +42,7 @@ class Pipeline:
         if layout not in _LAYOUTS:
             raise ArgumentError(f"layout must be 'chw' or 'hwc'; got {layout!r}.")
         for op in ops:
-            if not callable(op) and not _is_own(op):
+            if not callable(op) and not is_own(op):
                 raise TypeMismatchError(f"an operation must be one of stoker.image's or a callable; got {op!r}.")
             if isinstance(op, type):
                 raise TypeMismatchError(
@@ -53,7 +55,7 @@ class Pipeline:
     @property
     def draws_randomness(self) -> bool:
         """Whether there is foreign code in it, which may draw from generators of any kind."""
-        return not all(_is_own(op) for op in self.ops)
+        return not all(is_own(op) for op in self.ops)
 
     def __call__(self, image: Any, *, out: NDArray[Any] | None = None) -> torch.Tensor:
         """The finished pixels. With `out`, an array of the right shape and dtype, they are written there, and the tensor shares it.
@@ -63,14 +65,30 @@ class Pipeline:
             TypeMismatchError: the image, or what a callable made of it, is of a type that the next operation cannot
                 take.
         """
-        key = current_key()
-        if key is None:
-            key = int(torch.empty((), dtype=torch.int64).random_())
+        return self._run(image, key_in_use(), out)[0]
+
+    def run_framed(self, image: Any, key: int) -> tuple[torch.Tensor, Frame, tuple[int, int]]:
+        """The finished pixels under `key`, where the geometry has taken them, and the image's (height, width) before it.
+
+        Raises:
+            TypeMismatchError: a callable changes the image's size, so that nobody knows where its pixels went.
+        """
         whole = View.of(image)
+        pixels, frame = self._run(whole, key, None, Frame.of(whole.size))
+        assert frame is not None
+        return pixels, frame, whole.size
+
+    def _run(
+        self, image: Any, key: int, out: NDArray[Any] | None, frame: Frame | None = None
+    ) -> tuple[torch.Tensor, Frame | None]:
+        whole = image if isinstance(image, View) else View.of(image)
         value: Any = whole
-        for number, step in enumerate(self._steps):
-            value = step(value, KeyedRandom(derive(key, number)))
-        return self._finished(_tensor(value), whole, out)
+        for number, (op, step) in enumerate(zip(self.ops, self._steps, strict=True)):
+            key_here = derive(key, number)
+            value = step(value, key_here)
+            if frame is not None:
+                frame = _followed(op, value, frame, key_here)
+        return self._finished(_tensor(value), whole, out), frame
 
     def _finished(self, pixels: torch.Tensor, given: View, out: NDArray[Any] | None) -> torch.Tensor:
         """`pixels` in the wanted layout, in memory that is theirs alone: neither the given image's nor a whole decoded one's."""
@@ -89,12 +107,19 @@ class Pipeline:
         """The pipeline for whole batches, where it can be run so; the results are the same."""
         return fuse(self.ops, self.layout)
 
+    def split(self) -> tuple[Pipeline, list[tuple[int, Any]]]:
+        """The pipeline without the operations on pixels at its end, and those, each with its number: it is part of their keys."""
+        count = len(self.ops)
+        while self.layout == "chw" and count and is_pixel_op(self.ops[count - 1]):
+            count -= 1
+        return Pipeline(*self.ops[:count], layout=self.layout), list(enumerate(self.ops))[count:]
+
     def describe(self) -> list[tuple[str, str]]:
         """Each operation's text, and where it runs: "decode", "sample"."""
         described, fused = [], True
         for op in self.ops:
             fused = fused and hasattr(op, "apply")
-            described.append((repr(op) if _is_own(op) else _name(op), "decode" if fused else "sample"))
+            described.append((repr(op) if is_own(op) else _name(op), "decode" if fused else "sample"))
         return described
 
     def __reduce__(self) -> Any:
@@ -104,26 +129,48 @@ class Pipeline:
         return f"Pipeline({', '.join(text for text, _ in self.describe())})"
 
 
-_Step = Callable[[Any, KeyedRandom], Any]
+_Step = Callable[[Any, int], Any]
+
+
+def key_in_use() -> int:
+    """The current key; outside of a loader one drawn from torch's global generator."""
+    key = current_key()
+    return int(torch.empty((), dtype=torch.int64).random_()) if key is None else key
+
+
+def _followed(op: Any, value: View | torch.Tensor, frame: Frame, key: int) -> Frame:
+    """`frame` after `op`, which has made `value` under `key`."""
+    if is_own(op) and hasattr(op, "apply"):
+        frame = op.apply(frame, KeyedRandom(key))
+    size = value.size if isinstance(value, View) else tuple(value.shape[-2:])
+    if size != frame.size:
+        raise TypeMismatchError(
+            f"{_name(op)} must leave the image's size alone where masks, boxes or keypoints go with it: it made "
+            f"{size[0]}×{size[1]} of {frame.size[0]}×{frame.size[1]}. Crop and resize with stoker.image's operations."
+        )
+    return frame
 
 
 def _rebuild(ops: tuple[Any, ...], layout: str) -> Pipeline:
     return Pipeline(*ops, layout=layout)
 
 
-def _is_own(op: Any) -> bool:
+def is_own(op: Any) -> bool:
+    """Whether an operation is Stoker's, and draws from nothing but its key."""
     return type(op).__module__.startswith("stoker.image.")
 
 
 def _step(op: Any) -> _Step:
     """How `op` is run: on a view, on a tensor, or on what other people's code expects."""
-    if _is_own(op) and hasattr(op, "apply"):
-        return lambda value, random: op.apply(value if isinstance(value, View) else View.of(value), random)
-    if _is_own(op):
-        return lambda value, random: op.apply_tensor(_tensor(value))
+    if is_own(op) and hasattr(op, "apply"):
+        return lambda value, key: op.apply(value if isinstance(value, View) else View.of(value), KeyedRandom(key))
+    if is_own(op) and hasattr(op, "apply_tensor"):
+        return lambda value, key: op.apply_tensor(_tensor(value))
+    if is_own(op):
+        return lambda value, key: apply_pixels(op, _tensor(value)[None], np.array([key], np.uint64))[0]
     if type(op).__module__.split(".")[0] == "albumentations":
-        return lambda value, random: _received(op, op(image=_array(value))["image"])
-    return lambda value, random: _received(op, op(value.pil() if isinstance(value, View) else value))
+        return lambda value, key: _received(op, op(image=_array(value))["image"])
+    return lambda value, key: _received(op, op(value.pil() if isinstance(value, View) else value))
 
 
 def _received(op: Any, value: Any) -> View | torch.Tensor:

@@ -7,15 +7,31 @@ view shows: that is how the first crop of a pipeline is decoded alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from stoker.errors import TypeMismatchError
 from stoker.image.decode import Box, EncodedImage, to_rgb
 from stoker.image.resize import resize_and_flip
+
+
+class Showing(Protocol):
+    """What geometry changes: a `View` of an image, or a `Frame` that follows where its pixels go. `size` is (height, width)."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def cropped(self, box: Box) -> Self: ...
+
+    def padded(self, top: int, bottom: int, left: int, right: int) -> Self: ...
+
+    def resized(self, height: int, width: int, *, antialias: bool) -> Self: ...
+
+    def flipped(self, *, horizontally: bool = False, vertically: bool = False) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,10 @@ class View:
             return View.of(self.pixels()).cropped(box)
         inner = Box(self.box.top + box.top, self.box.left + box.left, box.height, box.width)
         return replace(self, box=inner, size=(box.height, box.width))
+
+    def padded(self, top: int, bottom: int, left: int, right: int) -> View:
+        """What this view shows, with so many black rows and columns around it."""
+        return View.of(functional.pad(self.pixels(), (left, right, top, bottom)))
 
     def resized(self, height: int, width: int, *, antialias: bool) -> View:
         """What this view shows, in another size."""

@@ -48,6 +48,11 @@ def derive_array(keys: NDArray[np.uint64], word: int) -> NDArray[np.uint64]:
     return mix64_array((keys + np.uint64(GOLDEN)) ^ np.uint64(mix64(word)))
 
 
+def derive_each(key: int, count: int) -> NDArray[np.uint64]:
+    """``derive(key, number)`` for each number in ``range(count)``."""
+    return mix64_array(mix64_array(np.arange(count, dtype=np.uint64)) ^ np.uint64((key + GOLDEN) & _MASK))
+
+
 def uniforms(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
     """The first ``KeyedRandom(key).uniform()`` of each key."""
     return (mix64_array(mix64_array(keys) + np.uint64(GOLDEN)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
