@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stoker.data.dataset import Dataset
 from stoker.data.gather import TensorRows, is_plain
+from stoker.data.piece_rows import PieceRows
 from stoker.errors import ArgumentError, DataError, StokerError, TypeMismatchError
 
 
@@ -35,7 +36,7 @@ class Arrays(Dataset):
             raise ArgumentError(
                 f"all arrays must have one length; got {', '.join(f'{name}: {n}' for name, n in lengths.items())}."
             )
-        self._rows: list[TensorRows | _MappedRows] | None = None
+        self._rows: list[TensorRows | _ForeignRows] | None = None
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -57,22 +58,25 @@ class Arrays(Dataset):
         return {**self.__dict__, "_rows": None}
 
 
-class _MappedRows:
-    """Rows of a NumPy array that torch cannot share: one that is read-only, or not contiguous."""
+class _ForeignRows:
+    """Rows of a NumPy array that torch cannot share, as it is read-only (a memory map); or one that is not contiguous."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = array
+        self._pieces = PieceRows.of([array]) if array.flags.c_contiguous else None
 
     def gather(self, indices: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self._array[indices]))
+        if self._pieces is None:
+            return torch.from_numpy(np.ascontiguousarray(self._array[indices]))
+        return torch.from_numpy(self._pieces.gather(indices))
 
 
-def _rows(array: Any) -> TensorRows | _MappedRows:
+def _rows(array: Any) -> TensorRows | _ForeignRows:
     if isinstance(array, torch.Tensor):
         return TensorRows(array)
     if array.flags.writeable and array.flags.c_contiguous:
         return TensorRows(torch.from_numpy(array))
-    return _MappedRows(array)
+    return _ForeignRows(array)
 
 
 def _checked(name: str, array: Any) -> Any:

@@ -193,6 +193,34 @@ def _list_sizes(type_: Any) -> Sequence[int]:
     return sizes
 
 
+def uniform_rows(array: Any) -> NDArray[Any] | None:
+    """An array of numbers, or of lists of them that are all of one length, as [rows, ...]; None where it is another, or has nulls.
+
+    Shares Arrow's memory, except for booleans, which are bits there.
+    """
+    pa = require("pyarrow")
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    types = pa.types
+    if array.null_count:
+        return None
+    if types.is_fixed_size_list(array.type):
+        size, child = array.type.list_size, array.values.slice(array.offset * array.type.list_size)
+        child = child.slice(0, len(array) * size)
+    elif types.is_list(array.type) or types.is_large_list(array.type):
+        lengths = np.diff(array.offsets.to_numpy())
+        size = int(lengths[0]) if len(lengths) else 0
+        if (lengths != size).any():
+            return None
+        child = array.flatten()
+    elif types.is_boolean(array.type) or types.is_integer(array.type) or types.is_floating(array.type):
+        return np.ascontiguousarray(array.to_numpy(zero_copy_only=False))
+    else:
+        return None
+    inner = uniform_rows(child)
+    return None if inner is None or len(inner) != len(array) * size else inner.reshape(len(array), size, *inner.shape[1:])
+
+
 def _numbers(array: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Numbers, and which of them are not null; None where all are."""
     valid = _valid(array)

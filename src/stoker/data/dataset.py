@@ -28,6 +28,9 @@ class Dataset(torch.utils.data.Dataset[Any]):
     draws_randomness: bool = False
     """Whether a sample may hold foreign code's random draws. Stoker's own sources have none."""
 
+    prefers_workers: bool = False
+    """Whether a batch that is read in bulk costs real work, such as decompression: then workers pay, else they only add cost."""
+
     def __len__(self) -> int:
         raise NotImplementedError
 
@@ -145,6 +148,16 @@ class Mapped(Dataset):
             getattr(function, "draws_randomness", True) for function in functions if function is not None
         )
 
+    @property
+    def prefers_workers(self) -> bool:  # type: ignore[override]
+        """As the source does."""
+        return self.source.prefers_workers
+
+    @property
+    def get_batch(self) -> Callable[[NDArray[np.int64]], Any] | None:
+        """The source's, where only whole batches are mapped."""
+        return None if self.functions else getattr(self.source, "get_batch", None)
+
     def __len__(self) -> int:
         return len(self.source)
 
@@ -225,6 +238,11 @@ class Selected(Dataset):
     def draws_randomness(self) -> bool:  # type: ignore[override]
         """As the source does."""
         return self.source.draws_randomness
+
+    @property
+    def prefers_workers(self) -> bool:  # type: ignore[override]
+        """As the source does."""
+        return self.source.prefers_workers
 
     def __len__(self) -> int:
         return len(self.indices)

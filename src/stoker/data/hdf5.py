@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from stoker.data.bulk import GetBatch
 from stoker.data.handles import Handle
+from stoker.data.hdf5_chunks import GatheredRows, gathered_rows, has_filters
 from stoker.data.optional import require
 from stoker.data.values import Source, as_batch, check_indices, has_torch_dtype, native
 from stoker.errors import ArgumentError, DataError, TypeMismatchError
+
+T = TypeVar("T")
 
 _GAP_BYTES = 32 << 10  # between two rows: copying as much takes as long as another call of h5py's
 
@@ -26,18 +29,26 @@ class HDF5(Source):
     """The datasets of an HDF5 file, also those in groups ("group/name"), as columns; row i of each makes sample i.
 
     Numbers are tensors of their own dtype, with the shape of a row; variable-length arrays are tensors of one
-    dimension, strings are str. A batch is read in the file's order, by one slice for each run of rows that lie in one
-    chunk or close together, and put in the order that was asked for. (h5py's own selection by a list takes up to seven
-    times as long in chunked data.)
+    dimension, strings are str.
 
-    The file is opened read-only, in each process at first use, and travels to workers by its path. Thread-safe; HDF5
-    itself lets one thread read at a time, so worker processes are what makes it faster. In a chunked dataset a row
-    costs its whole chunk read and decompressed, unless it is still in HDF5's cache (1 MiB for each dataset, of HDF5's
-    own): for shuffled reading, write chunks of one or a few rows.
+    What reading a row costs depends on the file. **Rows that lie in it as they are** (not chunked, or in chunks that are
+    not compressed and hold whole rows) are copied out of a memory map: a batch is one native call. **Compressed chunks**,
+    and chunks that hold parts of rows, are decompressed as a whole, of which each process keeps `cache_bytes`: shuffled over
+    more than that, nearly every row decompresses a chunk, so shuffle in blocks of a few chunks (`chunk_rows`), or write
+    chunks of few rows. What is left (strings, chunks larger than half the cache) is read through h5py, in the
+    file's order, by one slice for each run of rows that lie in one chunk or close together.
+
+    The file is opened read-only, in each process at first use, and travels to workers by its path. It must not be cut off
+    while it is read. Thread-safe; HDF5 itself lets one thread decompress at a time, so worker processes make that faster.
 
     Args:
         path: the file.
         columns: names of the datasets, in the order of a sample's columns. All of at least one dimension if not given.
+        cache_bytes: of decompressed chunks, in each process.
+
+    Attributes:
+        chunk_rows: rows of the largest chunk of any column, which a block shuffle reads together; None where none is chunked.
+        prefers_workers: whether a column is compressed.
 
     Raises:
         MissingPackageError: h5py is not installed.
@@ -46,7 +57,11 @@ class HDF5(Source):
         TypeMismatchError: a dataset has a type that no column can have; names it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], columns: Sequence[str] | None = None, *, cache_bytes: int = 64 << 20
+    ) -> None:
+        if cache_bytes < 0:
+            raise ArgumentError(f"cache_bytes must be at least 0; got {cache_bytes}.")
         self.path = os.path.abspath(os.fspath(path))
         with _open_file(self.path) as file:
             found = dict(_datasets(file))
@@ -58,8 +73,11 @@ class HDF5(Source):
                     f"columns must name datasets of {self.path}, which has {', '.join(found) or 'none'}; {wrong}."
                 )
             self._length = _common_length(self.path, {name: found[name] for name in self.columns})
-            self._is_bulk = all(_reader(self.path, name, found[name]).is_bulk for name in self.columns)
-        self._readers = Handle(partial(_open_columns, self.path, self.columns))
+            self._is_bulk = all(_reader(self.path, name, found[name], 0).is_bulk for name in self.columns)
+            chosen = [found[name] for name in self.columns]
+            self.chunk_rows = max((dataset.chunks[0] for dataset in chosen if dataset.chunks), default=None)
+            self.prefers_workers = any(map(has_filters, chosen))
+        self._readers = Handle(partial(_open_columns, self.path, self.columns, cache_bytes // len(self.columns)))
 
     def __len__(self) -> int:
         return self._length
@@ -122,10 +140,38 @@ class _Numbers:
         return [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)] if len(rows) else [0]
 
     def _select(self, selection: int | slice) -> Any:
+        return self._checked(lambda: self._rows[selection])
+
+    def _checked(self, read: Callable[[], T]) -> T:
         try:
-            return self._rows[selection]
+            return read()
         except (OSError, RuntimeError, ValueError) as error:
             raise DataError(f"cannot read {self._where}: {error}") from error
+
+
+class _PlacedNumbers(_Numbers):
+    """The same, past h5py where that is possible."""
+
+    def __init__(self, path: str, name: str, dataset: Any, cache_bytes: int) -> None:
+        super().__init__(path, name, dataset)
+        self._cache_bytes = cache_bytes
+
+    @cached_property
+    def _gathered(self) -> GatheredRows | None:
+        """Looked for when the first row is read, as it takes some milliseconds for thousands of chunks."""
+        return self._checked(lambda: gathered_rows(self._rows, self._cache_bytes))
+
+    def row(self, index: int) -> Any:
+        gathered = self._gathered
+        if gathered is None:
+            return super().row(index)
+        return native(self._checked(lambda: gathered.gather(np.array([index])))[0])
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        gathered = self._gathered
+        if gathered is None:
+            return super().batch(indices)
+        return torch.from_numpy(native(self._checked(lambda: gathered.gather(indices))))
 
 
 class _Strings(_Numbers):
@@ -153,7 +199,7 @@ class _Arrays(_Numbers):
         return np.array(native(self._select(index)))
 
 
-def _reader(path: str, name: str, dataset: Any) -> _Numbers:
+def _reader(path: str, name: str, dataset: Any, cache_bytes: int) -> _Numbers:
     """What reads a dataset. Raises TypeMismatchError where nothing does."""
     h5py = require("h5py", extra="hdf5")
     dtype = dataset.dtype
@@ -165,7 +211,7 @@ def _reader(path: str, name: str, dataset: Any) -> _Numbers:
     if isinstance(base, np.dtype) and dataset.ndim == 1 and has_torch_dtype(base):
         return _Arrays(path, name, dataset)
     if dtype.kind in "biufc" and has_torch_dtype(dtype):
-        return _Numbers(path, name, dataset)
+        return _PlacedNumbers(path, name, dataset, cache_bytes)
     raise TypeMismatchError(
         f"column {name!r} of {path} has the type {dtype} and {dataset.ndim} dimensions; columns are numbers, or strings or "
         "variable-length arrays of one dimension. Name the others: columns=[...]."
@@ -182,11 +228,11 @@ def _open_file(path: str) -> Any:
         raise DataError(f"cannot read {path} as HDF5: {error}") from error
 
 
-def _open_columns(path: str, columns: tuple[str, ...]) -> list[_Numbers]:
+def _open_columns(path: str, columns: tuple[str, ...], cache_bytes: int) -> list[_Numbers]:
     """The columns' readers; they keep the file open, and close it when they are dropped."""
     file = _open_file(path)
     try:
-        return [_reader(path, name, file[name]) for name in columns]
+        return [_reader(path, name, file[name], cache_bytes) for name in columns]
     except KeyError as error:
         raise DataError(f"{path} no longer has the datasets that it had when it was opened: {error}") from error
 

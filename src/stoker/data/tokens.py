@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 from stoker.data.handles import Handle
-from stoker.data.values import Source, as_batch, check_indices
+from stoker.data.piece_rows import PieceRows
+from stoker.data.values import Source, as_batch
 from stoker.errors import ArgumentError, DataError
 
 
@@ -62,6 +62,7 @@ class Tokens(Source):
                 f"{' (the last one is predicted)' if shifted else ''}; give a smaller window."
             )
         self._tokens = Handle(partial(_open_again, self.path, dtype, self.num_tokens))
+        self._windows = Handle(partial(_open_windows, self._tokens, len(self), self._span, self.stride))
 
     def __len__(self) -> int:
         return (self.num_tokens - self._span) // self.stride + 1
@@ -78,11 +79,8 @@ class Tokens(Source):
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The windows `indices`: a list of two int64 tensors [batch, window], or the one tensor where not shifted."""
-        check_indices(indices, len(self))
-        tokens = self._tokens.get()
-        step = tokens.itemsize
-        windows = as_strided(tokens, (len(self), self._span), (self.stride * step, step), writeable=False)
-        return as_batch([torch.from_numpy(part) for part in self._split(windows[indices], np.dtype(np.int64))])
+        windows = self._windows.get().gather(indices)
+        return as_batch([torch.from_numpy(part) for part in self._split(windows, np.dtype(np.int64))])
 
     def _split(self, windows: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
         """The columns, each in memory of its own, from windows [..., span]."""
@@ -136,3 +134,10 @@ def _open_again(path: str, dtype: DTypeLike | None, num_tokens: int) -> NDArray[
     if len(array) != num_tokens:
         raise DataError(f"{path} held {num_tokens:,} tokens when it was opened, and holds {len(array):,} now.")
     return array
+
+
+def _open_windows(tokens: Handle[NDArray[Any]], length: int, span: int, stride: int) -> PieceRows:
+    """The windows, narrow as they lie in the file; overlapping where the stride is less than their length."""
+    array = tokens.get()
+    start, bounds = np.array([array.ctypes.data], np.uint64), np.array([0, length])
+    return PieceRows(start, bounds, array.dtype, (span,), step_bytes=stride * array.itemsize, owner=array)

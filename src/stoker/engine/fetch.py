@@ -82,8 +82,16 @@ class Fetcher:
 
     @property
     def is_bulk(self) -> bool:
-        """Whether batches are one gather from arrays: then workers only add cost."""
+        """Whether batches are read in one go: then workers only add cost, unless the dataset says otherwise."""
         return self._get_batch is not None and self._transform_batch is None
+
+    @property
+    def prefers_workers(self) -> bool:
+        """Whether reading a batch costs real work, as the dataset says (`stoker.data.Dataset.prefers_workers`)."""
+        dataset = self._dataset
+        while type(dataset) is Subset:
+            dataset = dataset.dataset
+        return bool(getattr(dataset, "prefers_workers", False))
 
     @property
     def writes_rows(self) -> bool:

@@ -57,7 +57,8 @@ def choose(work: Work, equipment: Equipment) -> Choice:
         return Choice(asked, "as asked for")
     if num_workers == 0:
         return Choice("inline", "num_workers is 0")
-    if work.worker_init_fn is None and equipment.context is None and Fetcher(work).is_bulk:
+    fetcher = Fetcher(work)
+    if work.worker_init_fn is None and equipment.context is None and fetcher.is_bulk and not fetcher.prefers_workers:
         return Choice("inline", "a batch is one gather from memory, and handing it over from a worker would cost more")
     return Choice("process", f"num_workers is {num_workers}")
 

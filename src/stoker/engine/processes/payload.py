@@ -1,8 +1,8 @@
 """The payload: the dataset and the code of a loader, on its way to the workers.
 
 It is pickled once (by cloudpickle, so that lambdas and the classes of a script travel by value) into an anonymous file.
-Large arrays and tensors stand beside the pickle and are mapped by all workers copy-on-write; memory maps travel by
-path; long lists of strings and numbers become a `SharedList`, whose elements have no reference counts for a worker to
+Large arrays and tensors stand beside the pickle and are mapped by all workers copy-on-write; memory maps and open HDF5
+files travel by path; long lists of strings and numbers become a `SharedList`, whose elements have no reference counts for a worker to
 write to.
 """
 
@@ -26,6 +26,7 @@ import torch.utils.data._utils.collate as torch_collate
 from stoker.batch.parcel import Parcel, open_parcel, reduce_tensor
 from stoker.batch.slots import PAGE_BYTES, anonymous_file
 from stoker.data.shared_list import SharedList, shareable
+from stoker.engine.processes.hdf5_handles import reduce_handle
 from stoker.engine.protocol import Work
 from stoker.errors import TravelError
 
@@ -146,7 +147,7 @@ class _PayloadPickler(cloudpickle.Pickler):  # type: ignore[misc]
         elif isinstance(obj, np.memmap):
             reduced = _reduce_memmap(obj)
         else:
-            reduced = NotImplemented
+            reduced = reduce_handle(obj)
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
 

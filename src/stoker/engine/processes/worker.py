@@ -20,6 +20,7 @@ from stoker.batch.parcel import Parcel, pack_value
 from stoker.batch.slots import Arena
 from stoker.engine.failures import RemoteError
 from stoker.engine.fetch import Fetcher, run_whole
+from stoker.engine.processes.hdf5_handles import open_handles
 from stoker.engine.processes.wire import CLAIM, RECORD, ROW, SlotHeader, TaskRecord, control_words, write_record
 from stoker.engine.protocol import Kind, Work
 from stoker.engine.seeding import seed_worker
@@ -78,6 +79,7 @@ class _Worker:
         self._headers: dict[int, SlotHeader] = {}
         self._failure: BaseException | None = None
         try:
+            open_handles()
             if work.worker_init_fn is not None:
                 work.worker_init_fn(number)
             self._fetcher = Fetcher(
