@@ -25,6 +25,7 @@ from stoker.engine.ranks import SharedSeed, current_rank
 from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.resume import describe_state, read_state
 from stoker.engine.session import Choice, Crew, Equipment, choose
+from stoker.engine.stream import ReportedLength
 from stoker.errors import ArgumentError
 from stoker.order.samplers import order_sampler
 from stoker.order.split import Split
@@ -160,7 +161,7 @@ class Loader(DataLoader[Any]):
 
     def __iter__(self) -> LoaderIterator:  # type: ignore[override]
         progress, self._next = self._next, Progress(self._next.epoch + 1)
-        plan, skip = self._plan(), progress.step if self._is_iterable else 0
+        plan = self._plan()
         endless = isinstance(plan, OrderPlan) and self.persistent_workers
         specs = remaining(plan, progress, endless=endless)
         if self._own_order:
@@ -168,7 +169,10 @@ class Loader(DataLoader[Any]):
         session = self._crew.engage(lambda: self._work(self.seed), self._equipment(), progress.epoch)
         self._newest, self._meter = progress, Meter()
         pins = self.pin_memory and can_pin()
-        return LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=pins)
+        reported = None
+        if self._is_iterable:
+            reported = ReportedLength(self.dataset, self._IterableDataset_len_called, self.num_workers)
+        return LoaderIterator(self._crew, session, specs, progress, self._meter, pins=pins, reported=reported)
 
     def __len__(self) -> int:
         """Batches in an epoch, on this rank; as torch's where the dataset is iterable or the sampler the user's."""
@@ -255,6 +259,8 @@ class Loader(DataLoader[Any]):
         loaded = read_state(state, self._plan(), self._seed.known, fingerprint(self.dataset))
         self._seed.set(loaded.seed)
         self._next, self._newest = loaded.progress, None
+        if self._is_iterable:
+            self._crew.close()  # persistent workers have used up their copies of the dataset
 
     def set_epoch(self, epoch: int) -> None:
         """The next ``iter()`` begins `epoch`. Passed on to a user's sampler that has a `set_epoch` of its own."""

@@ -143,7 +143,7 @@ def _merged_tensors(parts: list[Any], places: list[torch.Tensor], num_rows: int)
     for part in parts:
         if not isinstance(part, torch.Tensor) or part.dtype is not first.dtype or part.shape[1:] != first.shape[1:]:
             raise _UnlikeError
-    merged = first.new_empty((num_rows, *first.shape[1:]))
+    merged: torch.Tensor = first.new_empty((num_rows, *first.shape[1:]))
     for part, rows in zip(parts, places, strict=True):
         merged[rows] = part
     return merged

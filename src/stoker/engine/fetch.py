@@ -15,9 +15,10 @@ from stoker.batch.layout import Layout, MisfitError, RowWriter, infer_layout, vi
 from stoker.data.bulk import bulk_reader
 from stoker.data.image_rows import RowReader, row_reader
 from stoker.engine.failures import Skipped, note_sample
-from stoker.engine.protocol import BatchSpec, Kind, Work
+from stoker.engine.protocol import BatchSpec, Kind, StreamStart, Work
 from stoker.engine.purity import wrapped_datasets
 from stoker.engine.seeding import Seeder, global_state_digest
+from stoker.engine.stream import ExhaustedError, Stream
 from stoker.order.keys import KeyedRandom, batch_key, derive, sample_key, sample_keys, set_current_epoch
 
 _MAX_ATTEMPTS = 100  # replacements for one skipped sample, before its own error is raised after all
@@ -32,10 +33,6 @@ class EmptyBatchError(Exception):
     def __init__(self, skipped: list[Skipped]) -> None:
         super().__init__(skipped)
         self.skipped = skipped
-
-
-class ExhaustedError(Exception):
-    """The iterable dataset has no further batch."""
 
 
 def run_whole(fetcher: Fetcher, spec: BatchSpec) -> tuple[Kind, Any]:
@@ -60,8 +57,7 @@ class Fetcher:
         self._get_batch = None if work.iterable or not work.batched else bulk_reader(work.dataset, work.stacks_rows)
         self._getitems = _getitems(work.dataset) if work.batched else None
         self._transform_batch = _transform_batch(work.dataset)
-        self._stream: Iterator[Any] | None = None
-        self._stream_epoch = -1
+        self._stream: Stream | None = None
         self._layout: Layout | None = None
         self.reseeds = work.reseed == "sample" and not work.iterable
         self.on_row: Callable[[int], None] | None = None
@@ -127,7 +123,7 @@ class Fetcher:
         """
         set_current_epoch(spec.epoch)
         if self.work.iterable:
-            return self._next_of_stream(spec.epoch), []
+            return self._next_of_stream(spec), []
         skipped: list[Skipped] = []
         if self._get_batch is not None:
             self._seed(batch_key, spec)
@@ -288,28 +284,18 @@ class Fetcher:
 
     # Streams
 
-    def _next_of_stream(self, epoch: int) -> Any:
-        work = self.work
-        if self._stream is None or self._stream_epoch != epoch:
-            self._stream, self._stream_epoch = iter(work.dataset), epoch
-        if not work.batched:
-            return work.collate_fn(self._next_sample())
-        samples: list[Any] = []
-        while len(samples) < (work.batch_size or 1):
-            try:
-                samples.append(self._next_sample())
-            except ExhaustedError:
-                break
-        if not samples or (work.drop_last and len(samples) < (work.batch_size or 1)):
-            raise ExhaustedError
-        return work.collate_fn(samples)
+    def begin_stream(self, start: StreamStart) -> dict[str, Any] | None:
+        """Begins to iterate the dataset, in place of any stream before; its state then, if it has one."""
+        self._stream = None  # an iterator that is left ends before the next one begins
+        self._stream = Stream(self.work, start)
+        return self._stream.state()
 
-    def _next_sample(self) -> Any:
-        assert self._stream is not None
-        try:
-            return next(self._stream)
-        except StopIteration:
-            raise ExhaustedError from None
+    def _next_of_stream(self, spec: BatchSpec) -> Any:
+        if spec.stream is not None:
+            self.begin_stream(spec.stream)
+        if self._stream is None:  # its beginning failed, and the loop went on
+            raise ExhaustedError
+        return self._stream.next()
 
 
 def _getitems(dataset: Any) -> Callable[[list[Any]], list[Any]] | None:
