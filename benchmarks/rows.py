@@ -44,9 +44,7 @@ def compare_file(case: Case, rounds: int) -> None:
     batches = case.order[:rows].reshape(-1, BATCH).tolist()
 
     def torch_loader(workers: int) -> Local:
-        loader = DataLoader(
-            case.theirs, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0
-        )
+        loader = DataLoader(case.theirs, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0)
         return Local(f"torch, {workers} workers", len(batches), lambda: loader)
 
     loader = stoker.Loader(case.ours, batch_sampler=batches, num_workers=2, persistent_workers=True)
@@ -70,9 +68,7 @@ def main() -> None:
         epoch = arguments.rows // 64
         compare_memory("batch 64, torch in its own process", dataset, 64, epoch - 1, arguments.rounds, 10, 0)
         compare_memory("batch 64, torch with 2 workers", dataset, 64, epoch - 1, arguments.rounds, 60, 2)
-        compare_memory(
-            "batch 1024, torch in its own process", dataset, 1024, epoch // 16 - 1, arguments.rounds, 20, 0
-        )
+        compare_memory("batch 1024, torch in its own process", dataset, 1024, epoch // 16 - 1, arguments.rounds, 20, 0)
     if arguments.only != "memory":
         with tempfile.TemporaryDirectory() as folder:
             for make in cases(Path(folder), arguments.file_rows):

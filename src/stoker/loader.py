@@ -31,6 +31,7 @@ from stoker.engine.ranks import SharedSeed, current_rank
 from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.resume import describe_state, read_state
 from stoker.engine.session import Choice, Crew, Equipment, choose
+from stoker.engine.stream import ReportedLength
 from stoker.errors import ArgumentError
 from stoker.order.samplers import OrderBatchSampler, order_sampler
 from stoker.order.split import Split
@@ -199,18 +200,25 @@ class Loader(DataLoader[Any]):
 
     def __iter__(self) -> LoaderIterator:  # type: ignore[override]
         progress, self._next = self._next, Progress(self._next.epoch + 1)
-        plan, skip = self._plan(), progress.step if self._is_iterable else 0
+        plan = self._plan()
         ours = isinstance(plan, OrderPlan | BatchPlan)
         specs = remaining(plan, progress, endless=ours and self.persistent_workers)
         if isinstance(plan, OrderPlan | BatchPlan):
             specs = with_read_ahead(specs, self.dataset, plan.rows_per_batch(progress.epoch))
         session = self._crew.engage(lambda: self._work(self.seed), self._equipment(), progress.epoch)
         self._newest, self._meter = progress, Meter()
-        if self.device is not None:
-            wrap = partial(DeviceDelivery, lane=self._device_lane(), work_on=self._device_work)
-            return LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=False, wrap=wrap)
-        pins = self.pin_memory and can_pin()
-        return LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=pins)
+        reported = None
+        if self._is_iterable:
+            reported = ReportedLength(self.dataset, self._IterableDataset_len_called, self.num_workers)
+        pins = self.device is None and self.pin_memory and can_pin()
+        return LoaderIterator(
+            self._crew, session, specs, progress, self._meter, pins=pins, wrap=self._on_device, reported=reported
+        )
+
+    def _on_device(self, delivery: Any) -> Any:
+        if self.device is None:
+            return delivery
+        return DeviceDelivery(delivery, lane=self._device_lane(), work_on=self._device_work)
 
     def _device_lane(self) -> Lane:
         assert self.device is not None
@@ -316,6 +324,8 @@ class Loader(DataLoader[Any]):
         loaded = read_state(state, self._plan(), self._seed.known, fingerprint(self.dataset))
         self._seed.set(loaded.seed)
         self._next, self._newest = loaded.progress, None
+        if self._is_iterable:
+            self._crew.close()  # persistent workers have used up their copies of the dataset
 
     def set_epoch(self, epoch: int) -> None:
         """The next ``iter()`` begins `epoch`. Passed on to a user's sampler that has a `set_epoch` of its own."""

@@ -218,7 +218,9 @@ def uniform_rows(array: Any) -> NDArray[Any] | None:
     else:
         return None
     inner = uniform_rows(child)
-    return None if inner is None or len(inner) != len(array) * size else inner.reshape(len(array), size, *inner.shape[1:])
+    return (
+        None if inner is None or len(inner) != len(array) * size else inner.reshape(len(array), size, *inner.shape[1:])
+    )
 
 
 def _numbers(array: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

@@ -87,7 +87,10 @@ def _chunk_places(dataset: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]] |
 
 def _kept(dataset: Any, cache_bytes: int) -> _Bands | None:
     """The rows by way of kept chunks; None where the dataset has none, or so large ones that two do not fit."""
-    if not dataset.chunks or 2 * dataset.chunks[0] * dataset.dtype.itemsize * math.prod(dataset.shape[1:]) > cache_bytes:
+    if (
+        not dataset.chunks
+        or 2 * dataset.chunks[0] * dataset.dtype.itemsize * math.prod(dataset.shape[1:]) > cache_bytes
+    ):
         return None
     return _Bands(dataset, cache_bytes)
 

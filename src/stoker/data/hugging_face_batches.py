@@ -78,9 +78,7 @@ class _Columns:
         rows: where the rows of the dataset lie in its table, where that is not one after the other.
     """
 
-    def __init__(
-        self, columns: dict[str, _Numbers | type[str]], strings: Any, rows: NDArray[np.int64] | None
-    ) -> None:
+    def __init__(self, columns: dict[str, _Numbers | type[str]], strings: Any, rows: NDArray[np.int64] | None) -> None:
         self._columns, self._strings, self._rows = columns, strings, rows
 
     def read(self, indices: NDArray[np.int64]) -> dict[str, Any]:

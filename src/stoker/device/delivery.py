@@ -24,7 +24,7 @@ class Source(Protocol):
 
     failed: Any
 
-    def begin(self, specs: Iterator[Any], epoch: int, step: int) -> None: ...
+    def begin(self, specs: Iterator[Any], epoch: int, step: int) -> Any: ...
 
     def next(self) -> Any: ...
 
@@ -45,8 +45,8 @@ class DeviceDelivery:
         self.failed: Any = None
         self._ahead = Ahead(lane, AHEAD, self._pull, source.ready, self._failed)
 
-    def begin(self, specs: Iterator[Any], epoch: int, step: int) -> None:
-        self._source.begin(specs, epoch, step)
+    def begin(self, specs: Iterator[Any], epoch: int, step: int) -> Any:
+        return self._source.begin(specs, epoch, step)
 
     def next(self) -> Any:
         self.failed = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from stoker.engine.failures import ErrorPolicy, SkipLedger
 from stoker.engine.protocol import BatchSpec, Executor, Kind, Result, Task
+from stoker.engine.stream import Streamed
 from stoker.errors import MemoryLimitError, WorkerError
 
 _TASK_NS = 4_000_000  # of work per task: long beside the 20 µs that a task costs, short beside a batch
@@ -79,8 +80,8 @@ class Delivery:
         self._affordable = self._prefetch
         self._exhausted: set[int | None] = set()
 
-    def begin(self, specs: Iterator[BatchSpec], epoch: int, step: int) -> None:
-        """Delivers `specs` from now on, the first of which is (epoch, step), up to the end of that epoch.
+    def begin(self, specs: Iterator[BatchSpec], epoch: int, step: int) -> dict[str, Any] | None:
+        """Delivers `specs` from now on, the first of which is (epoch, step), up to the end of that epoch. Returns None.
 
         Specs may go on into later epochs: their first batches are then made while the last ones of this epoch are used.
         When the batch that is asked for is being made already, for that reason, nothing is begun anew.
@@ -88,10 +89,11 @@ class Delivery:
         self._epoch = epoch
         ahead = self._pending[0].spec if self._pending else None
         if ahead is not None and (ahead.epoch, ahead.step) == (epoch, step):
-            return
+            return None
         self.cancel()
         self._specs = specs
         self._exhausted.clear()
+        return None
 
     def next(self) -> Delivered | None:
         """The next batch; None at the end of the epoch.
@@ -260,6 +262,8 @@ class Delivery:
         if result.kind in (Kind.VALUE, Kind.EMPTY):
             value, skipped = executor.open_value(batch.slot, result)
             self._ledger.record(skipped)
+            if type(value) is Streamed:
+                batch.spec.sampler_state, value = value.state, value.batch
             return Delivered(batch.spec, value) if result.kind is Kind.VALUE else None
         executor.release_slot(batch.slot)
         if result.kind is Kind.ERROR:

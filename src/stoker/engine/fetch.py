@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from stoker.batch.layout import Layout, MisfitError, RowWriter, infer_layout, view_batch
 from stoker.data.bulk import bulk_reader
 from stoker.data.image_rows import RowReader, row_reader
 from stoker.engine.failures import Skipped, note_sample
-from stoker.engine.protocol import BatchSpec, Kind, Work
+from stoker.engine.protocol import BatchSpec, Kind, StreamStart, Work
+from stoker.engine.purity import wrapped_datasets
 from stoker.engine.seeding import Seeder, global_state_digest
+from stoker.engine.stream import ExhaustedError, Stream
 from stoker.errors import DataError, SkipSample
 from stoker.order.keys import KeyedRandom, batch_key, derive, sample_key, sample_keys, set_current_epoch
 
@@ -34,10 +37,6 @@ class EmptyBatchError(Exception):
     def __init__(self, skipped: list[Skipped]) -> None:
         super().__init__(skipped)
         self.skipped = skipped
-
-
-class ExhaustedError(Exception):
-    """The iterable dataset has no further batch."""
 
 
 def run_whole(fetcher: Fetcher, spec: BatchSpec) -> tuple[Kind, Any]:
@@ -61,9 +60,8 @@ class Fetcher:
         self._dataset = work.dataset
         self._get_batch = None if work.iterable or not work.batched else bulk_reader(work.dataset, work.stacks_rows)
         self._getitems = _getitems(work.dataset) if work.batched else None
-        self._transform_batch = getattr(work.dataset, "transform_batch", None)
-        self._stream: Iterator[Any] | None = None
-        self._stream_epoch = -1
+        self._transform_batch = _transform_batch(work.dataset)
+        self._stream: Stream | None = None
         self._layout: Layout | None = None
         self.reseeds = work.reseed == "sample" and not work.iterable
         self.on_row: Callable[[int], None] | None = None
@@ -139,14 +137,12 @@ class Fetcher:
         """
         set_current_epoch(spec.epoch)
         if self.work.iterable:
-            return self._next_of_stream(spec.epoch), []
+            return self._next_of_stream(spec), []
         skipped: list[Skipped] = []
         if self._get_batch is not None:
-            batch, skipped = (
-                self._get_batch(
-                    spec.indices if type(spec.indices) is np.ndarray else np.asarray(spec.indices, np.int64)
-                ),
-                [],
+            self._seed(batch_key, spec)
+            batch = self._get_batch(
+                spec.indices if type(spec.indices) is np.ndarray else np.asarray(spec.indices, np.int64)
             )
         elif (whole := self._read_whole(spec)) is not None:
             return whole, []
@@ -313,36 +309,35 @@ class Fetcher:
 
     # Streams
 
-    def _next_of_stream(self, epoch: int) -> Any:
-        work = self.work
-        if self._stream is None or self._stream_epoch != epoch:
-            self._stream, self._stream_epoch = iter(work.dataset), epoch
-        if not work.batched:
-            return work.collate_fn(self._next_sample())
-        samples: list[Any] = []
-        while len(samples) < (work.batch_size or 1):
-            try:
-                samples.append(self._next_sample())
-            except ExhaustedError:
-                break
-        if not samples or (work.drop_last and len(samples) < (work.batch_size or 1)):
-            raise ExhaustedError
-        return work.collate_fn(samples)
+    def begin_stream(self, start: StreamStart) -> dict[str, Any] | None:
+        """Begins to iterate the dataset, in place of any stream before; its state then, if it has one."""
+        self._stream = None  # an iterator that is left ends before the next one begins
+        self._stream = Stream(self.work, start)
+        return self._stream.state()
 
-    def _next_sample(self) -> Any:
-        assert self._stream is not None
-        try:
-            return next(self._stream)
-        except StopIteration:
-            raise ExhaustedError from None
+    def _next_of_stream(self, spec: BatchSpec) -> Any:
+        if spec.stream is not None:
+            self.begin_stream(spec.stream)
+        if self._stream is None:  # its beginning failed, and the loop went on
+            raise ExhaustedError
+        return self._stream.next()
 
 
 def _getitems(dataset: Any) -> Callable[[list[Any]], list[Any]] | None:
-    """How `dataset` reads samples together, where it does: torch's Subset has the method even if what it selects from has not."""
-    inner = dataset
-    while type(inner) is Subset:
-        inner = inner.dataset
-    return getattr(dataset, "__getitems__", None) if hasattr(inner, "__getitems__") else None
+    """How `dataset` reads samples together, where it does: torch's wrappers have the method even if what they wrap has not."""
+    return getattr(dataset, "__getitems__", None) if _reads_together(dataset) else None
+
+
+def _reads_together(dataset: Any) -> bool:
+    wrapped = wrapped_datasets(dataset)
+    return any(map(_reads_together, wrapped)) if wrapped else hasattr(dataset, "__getitems__")
+
+
+def _transform_batch(dataset: Any) -> Callable[[Any], Any] | None:
+    """What a dataset does to whole batches; a Subset of it does so too."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    return getattr(dataset, "transform_batch", None)
 
 
 def _plain(index: Any) -> Any:
@@ -357,6 +352,9 @@ def sample_path(dataset: Any, index: Any) -> str | None:
             return None if path is None else str(path)
         if type(dataset) is Subset:
             return sample_path(dataset.dataset, dataset.indices[index])
+        if type(dataset) is ConcatDataset:
+            part = bisect_right(dataset.cumulative_sizes, index)
+            return sample_path(dataset.datasets[part], index - (dataset.cumulative_sizes[part - 1] if part else 0))
         path = dataset.samples[index][0]
     except Exception:  # naming a sample must never hide the error that it is named for
         return None

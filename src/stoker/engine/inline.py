@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 from stoker.engine.delivery import Delivered
 from stoker.engine.failures import SkipLedger
-from stoker.engine.fetch import EmptyBatchError, ExhaustedError, Fetcher
-from stoker.engine.protocol import BatchSpec, Work
+from stoker.engine.fetch import EmptyBatchError, Fetcher
+from stoker.engine.protocol import BatchSpec, StreamStart, Work
+from stoker.engine.stream import ExhaustedError, Streamed
 
 
 class InlineDelivery:
@@ -23,9 +27,15 @@ class InlineDelivery:
         self._specs: Iterator[BatchSpec] = iter(())
         self.failed: BatchSpec | None = None
 
-    def begin(self, specs: Iterator[BatchSpec], epoch: int, step: int) -> None:
-        """As `Delivery.begin`."""
+    def begin(self, specs: Iterator[BatchSpec], epoch: int, step: int) -> dict[str, Any] | None:
+        """As `Delivery.begin`. An iterable dataset is entered now, as torch does; returns its own state, if it has one."""
         self._specs = specs
+        if not self._fetcher.work.iterable:
+            return None
+        first = next(specs)
+        start, first.stream = first.stream, None
+        self._specs = chain([first], specs)
+        return self._fetcher.begin_stream(start or StreamStart())
 
     def next(self) -> Delivered | None:
         """As `Delivery.next`."""
@@ -47,6 +57,8 @@ class InlineDelivery:
                 raise
             if skipped:
                 self._ledger.record(skipped)
+            if type(batch) is Streamed:
+                spec.sampler_state, batch = copy.deepcopy(batch.state), batch.batch
             return Delivered(spec, batch)
         return None
 

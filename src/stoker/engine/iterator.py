@@ -15,6 +15,7 @@ from stoker.engine.delivery import Delivered
 from stoker.engine.progress import Meter, Progress
 from stoker.engine.protocol import BatchSpec
 from stoker.engine.session import Crew, Session
+from stoker.engine.stream import ReportedLength
 
 
 class LoaderIterator(Iterator[Any]):
@@ -28,19 +29,20 @@ class LoaderIterator(Iterator[Any]):
         progress: Progress,
         meter: Meter,
         *,
-        skip: int,
         pins: bool,
-        wrap: Callable[[Any], Any] = lambda delivery: delivery,
+        wrap: Callable[[Any], Any],
+        reported: ReportedLength | None = None,
     ) -> None:
         self._crew = crew
         self._session: Session | None = session
         self._progress = progress
         self._pins = pins
         self._meter = meter
+        self._reported = reported
         self._delivery = wrap(session.delivery)
-        self._delivery.begin(specs, progress.epoch, progress.step - skip)
-        for _ in range(skip):  # a stream cannot be entered in the middle
-            session.delivery.next()
+        state = self._delivery.begin(specs, progress.epoch, progress.step)
+        if progress.streams is not None:
+            progress.streams.begin(state)
 
     def __iter__(self) -> LoaderIterator:
         return self
@@ -63,6 +65,8 @@ class LoaderIterator(Iterator[Any]):
         meter.batches += 1
         meter.samples += delivered.spec.num_rows
         self._progress.count(delivered.spec)
+        if self._reported is not None:
+            self._reported.check(self._progress.step)
         return pin(delivered) if self._pins else delivered.value
 
     def _survive(self, session: Session, error: BaseException) -> None:

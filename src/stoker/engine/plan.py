@@ -6,6 +6,7 @@ import copy
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from stoker.engine.order_source import LateOrder
 from stoker.engine.progress import Progress
 from stoker.engine.protocol import BatchSpec
 from stoker.engine.seeding import seed_worker
+from stoker.engine.stream import StreamProgress
 from stoker.errors import ArgumentError
 from stoker.order.keys import derive
 from stoker.order.split import Split
@@ -236,25 +238,30 @@ class StreamPlan:
     """Batches of an iterable dataset, whose workers take turns. They are known only by their number."""
 
     def __init__(self, num_workers: int) -> None:
-        self._num_workers = num_workers
+        self.num_workers = num_workers
+        self.progress = StreamProgress.of(num_workers)
 
     def num_steps(self, epoch: int = 0) -> int | None:
         return None
 
     def specs(self, epoch: int, step: int) -> Iterator[BatchSpec]:
-        """Endless; delivery stops asking a worker that has come to its end. Batches before `step` are not left out."""
-        while True:
-            yield BatchSpec(epoch, step, step, [], worker=step % self._num_workers if self._num_workers else None)
-            step += 1
+        """Endless; delivery stops asking a worker that has come to its end. `progress` says where the streams begin."""
+        starts, turn = dict(enumerate(self.progress.starts)), self.progress.turn
+        for number in count():
+            worker = (turn + number) % len(self.progress.starts)
+            start = starts.pop(worker, None)
+            place = step + number
+            yield BatchSpec(epoch, place, place, [], worker if self.num_workers else None, stream=start)
 
 
 def remaining(plan: Plan, progress: Progress, *, endless: bool) -> Iterator[BatchSpec]:
     """What is left of an epoch after `progress`; with `endless`, the epochs after it too."""
     if isinstance(plan, SamplerPlan):
         plan.restored = progress.sampler_state
-    step = 0 if isinstance(plan, StreamPlan) else progress.step
+    if isinstance(plan, StreamPlan):
+        progress.streams = plan.progress = progress.streams or plan.progress
     done = frozenset(progress.ahead)
-    for spec in plan.specs(progress.epoch, step):
+    for spec in plan.specs(progress.epoch, progress.step):
         if spec.step not in done:
             yield spec
     epoch = progress.epoch

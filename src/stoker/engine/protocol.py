@@ -49,6 +49,14 @@ class Work:
     worker_init_fn: Callable[[int], Any] | None = None
 
 
+@dataclass(frozen=True)
+class StreamStart:
+    """Where one worker's stream of an iterable dataset begins: after `batches`, in the dataset's own `state` (None: it has none)."""
+
+    batches: int = 0
+    state: dict[str, Any] | None = None
+
+
 @dataclass(slots=True, eq=False)
 class BatchSpec:
     """One batch to be made: the samples `indices`, whose first row stands at global `position` of `epoch`.
@@ -56,7 +64,8 @@ class BatchSpec:
     `indices` is an int64 array, or a list where a user's sampler yields something else; it has one element where
     batches are not put together, and none for iterable datasets. `worker` is set where only that worker can make the
     batch (iterable datasets). `poisoned` holds rows that are known to kill their worker and are treated as failed
-    samples.
+    samples. `stream` is set on a worker's first batch of an iterable dataset, whose stream then begins there.
+    `sampler_state` is what the sampler's, or the stream's, own state is after this batch.
     """
 
     epoch: int
@@ -65,6 +74,7 @@ class BatchSpec:
     indices: NDArray[np.int64] | Sequence[Any]
     worker: int | None = None
     poisoned: tuple[int, ...] = ()
+    stream: StreamStart | None = None
     sampler_state: Any = None
     valid: bool = True
 

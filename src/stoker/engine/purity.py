@@ -1,7 +1,7 @@
 """Proves, for the simplest datasets, that their code draws no random numbers, so that nothing needs to be seeded for it.
 
 Seeding three generators costs about 10 µs a sample: nothing beside a decoded image, far more than a row of a table. The
-proof is conservative: Stoker's own datasets say so themselves, torch's ``TensorDataset`` and ``Subset`` are known, and
+proof is conservative: Stoker's own datasets say so themselves, torch's ``TensorDataset`` and its wrappers are known, and
 a ``__getitem__`` that calls nothing and only indexes plain data cannot draw. Everything else counts as drawing.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Subset, TensorDataset, default_collate, default_convert
+from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset, default_collate, default_convert
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
 _ARRAYS = (torch.Tensor, np.ndarray, np.memmap)
@@ -32,8 +32,9 @@ def only_indexes(value: object) -> bool:
         return True
     if type(value) is TensorDataset or _is_plain(value):
         return True
-    if type(value) is Subset:
-        return only_indexes(value.dataset)
+    wrapped = wrapped_datasets(value)
+    if wrapped:
+        return all(map(only_indexes, wrapped))
     getitem = getattr(type(value), "__getitem__", None)
     return (
         isinstance(getitem, types.FunctionType)
@@ -45,7 +46,22 @@ def only_indexes(value: object) -> bool:
 def draws_nothing(value: Any) -> bool:
     """Whether `value` provably draws no random numbers, other than through Stoker's own operations."""
     declared = getattr(value, "draws_randomness", None)
-    return only_indexes(value) if declared is None else not declared
+    if declared is not None:
+        return not declared
+    wrapped = wrapped_datasets(value)
+    return all(map(draws_nothing, wrapped)) if wrapped else only_indexes(value)
+
+
+def wrapped_datasets(value: Any) -> list[Any]:
+    """The datasets inside one of torch's wrappers, which adds no code of a user's to theirs; none for anything else."""
+    if type(value) is Subset:
+        return [value.dataset]
+    if type(value) is ConcatDataset:
+        return list(value.datasets)
+    if type(value) is StackDataset:
+        parts = value.datasets
+        return list(parts.values() if isinstance(parts, dict) else parts)
+    return []
 
 
 def _only_subscripts(getitem: types.FunctionType, dataset: Any) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.engine.batch_plan import BatchPlan
-from stoker.engine.plan import OrderPlan, Plan
+from stoker.engine.plan import OrderPlan, Plan, StreamPlan
 from stoker.engine.progress import Progress
+from stoker.engine.stream import StreamProgress
 from stoker.errors import StateError
 from stoker.order.state import LoaderState
 
@@ -28,7 +29,8 @@ def describe_state(plan: Plan, seed: int, progress: Progress, dataset: dict[str,
         done = plan.consumed(progress.epoch, progress.step)
     else:
         batch, done, order = 1, progress.step, None
-        sampler = {"state": progress.sampler_state}
+        streams = progress.streams
+        sampler = {"state": progress.sampler_state if streams is None else streams.to_state()}
     return LoaderState(
         seed=seed,
         epoch=progress.epoch,
@@ -64,6 +66,9 @@ def read_state(value: dict[str, Any], plan: Plan, seed: int | None, dataset: dic
         raise StateError(f"the state was taken from a loader with {taken}, and this loader has {here}.")
     if not isinstance(plan, OrderPlan | BatchPlan):
         sampler_state = (state.sampler or {}).get("state")
+        if isinstance(plan, StreamPlan):
+            streams = None if sampler_state is None else StreamProgress.from_state(sampler_state, plan.num_workers)
+            return Loaded(state.seed, Progress(state.epoch, state.samples, streams=streams))
         return Loaded(state.seed, Progress(state.epoch, state.samples, set(state.delivered), sampler_state))
     assert state.order is not None
     _check_order(state.order, plan.order.describe(state.seed))

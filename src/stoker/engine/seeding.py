@@ -76,6 +76,11 @@ class Seeder:
                 generator.restore(state)
 
 
+def worker_seed(seed: int, epoch: int, num_workers: int) -> int:
+    """What torch calls the base seed of an epoch's workers: a worker adds its number. Non-negative, below 2⁶³."""
+    return (seed + epoch * num_workers) & (2**63 - 1)
+
+
 def seed_worker(seed: int) -> None:
     """Seeds the three global generators as torch seeds its workers."""
     random.seed(seed)

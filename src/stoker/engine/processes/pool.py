@@ -31,6 +31,7 @@ from stoker.engine.processes.wire import (
     control_words,
 )
 from stoker.engine.protocol import Kind, Result, Task, Work
+from stoker.engine.seeding import worker_seed
 from stoker.engine.slotted import LENT_SLOTS, SlottedExecutor
 from stoker.errors import WorkerError
 
@@ -67,7 +68,7 @@ class ProcessExecutor(SlottedExecutor):
         os.set_blocking(self._result_read, False)
         fds = [*self._task_reads, *self._task_writes, self._result_read, self._result_write]
         self._finalizer = weakref.finalize(self, _close, os.getpid(), self._launcher, fds)
-        base_seed = (work.seed + epoch * self.num_workers) & (2**63 - 1)
+        base_seed = worker_seed(work.seed, epoch, self.num_workers)
         loop_fds = [*self._task_writes, self._result_read]
         self._launcher.start(Launch(work, base_seed, arena, self._task_reads, self._result_write, loop_fds))
         self._poll = select.poll()

@@ -69,7 +69,7 @@ class SlotHeader:
             indices = self._memory[_INDICES_AT : _INDICES_AT + 8 * num_rows].view(np.int64)
             indices[:] = spec.indices
         else:
-            blob = cloudpickle.dumps((spec.indices, spec.poisoned))
+            blob = cloudpickle.dumps((spec.indices, spec.poisoned, spec.stream))
             blob_bytes = len(blob)
             self._memory[_INDICES_AT : _INDICES_AT + blob_bytes] = np.frombuffer(blob, np.uint8)
         worker = -1 if spec.worker is None else spec.worker
@@ -80,11 +80,12 @@ class SlotHeader:
         epoch, step, position, num_rows, blob_bytes, worker = _HEAD.unpack_from(self._head)
         indices: Any
         poisoned: tuple[int, ...] = ()
+        stream = None
         if blob_bytes:
-            indices, poisoned = pickle.loads(self._memory[_INDICES_AT : _INDICES_AT + blob_bytes].data)
+            indices, poisoned, stream = pickle.loads(self._memory[_INDICES_AT : _INDICES_AT + blob_bytes].data)
         else:
             indices = self._memory[_INDICES_AT : _INDICES_AT + 8 * num_rows].view(np.int64)
-        return BatchSpec(epoch, step, position, indices, None if worker < 0 else worker, poisoned)
+        return BatchSpec(epoch, step, position, indices, None if worker < 0 else worker, poisoned, stream)
 
     def data_offset(self) -> int:
         """Where the batch begins in the slot."""

@@ -23,7 +23,7 @@ from stoker.engine.fetch import Fetcher, run_whole
 from stoker.engine.processes.hdf5_handles import open_handles
 from stoker.engine.processes.wire import CLAIM, RECORD, ROW, SlotHeader, TaskRecord, control_words, write_record
 from stoker.engine.protocol import Kind, Work
-from stoker.engine.seeding import seed_worker
+from stoker.engine.seeding import seed_worker, worker_seed
 
 
 def run_worker(number: int, work: Work, base_seed: int, arena: Arena, task_fd: int, result_fd: int) -> None:
@@ -74,6 +74,7 @@ def _stack(batch: Any, *, collate_fn_map: Any = None) -> torch.Tensor:
 class _Worker:
     def __init__(self, number: int, work: Work, arena: Arena, words: NDArray[np.int64]) -> None:
         self._where = f"in DataLoader worker process {number}"
+        self._number, self._work, self._has_streamed = number, work, False
         self._arena = arena
         self._writers: dict[tuple[int, int, int, int], RowWriter] = {}
         self._headers: dict[int, SlotHeader] = {}
@@ -97,12 +98,21 @@ class _Worker:
         if self._failure is not None:
             return self._send(task.slot, header, Kind.ERROR, self._failure)
         if task.whole:
-            kind, value = run_whole(self._fetcher, header.read_spec())
+            spec = header.read_spec()
+            if spec.stream is not None:
+                self._begin_stream(spec.epoch)
+            kind, value = run_whole(self._fetcher, spec)
             return self._send(task.slot, header, kind, value)
         try:
             return Kind.ROWS, self._write_rows(task, header)
         except Exception:  # the whole batch will raise it again, with its own traceback
             return Kind.MISFIT, 0
+
+    def _begin_stream(self, epoch: int) -> None:
+        """A worker that persists draws, in each stream after its first, what a new worker would."""
+        if self._has_streamed:
+            seed_worker(worker_seed(self._work.seed, epoch, self._work.num_workers) + self._number)
+        self._has_streamed = True
 
     def _write_rows(self, task: TaskRecord, header: SlotHeader) -> int:
         start = header.data_offset()
