@@ -26,7 +26,7 @@ from stoker.errors import (
 )
 
 if TYPE_CHECKING:
-    from stoker import batch, data, image, order
+    from stoker import batch, data, image, order, train
     from stoker.data.open import open
     from stoker.engine.failures import ErrorPolicy
     from stoker.engine.processes.launch import shutdown
@@ -60,6 +60,7 @@ __all__ = [
     "order",
     "pack",
     "shutdown",
+    "train",
     "verify",
 ]
 
@@ -72,7 +73,7 @@ _MODULE_OF = {
     "shutdown": "stoker.engine.processes.launch",
     "verify": "stoker.store.verify",
 }
-_ROOMS = ("batch", "data", "image", "order")
+_ROOMS = ("batch", "data", "image", "order", "train")
 
 
 def __getattr__(name: str) -> Any:
