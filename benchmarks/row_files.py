@@ -72,7 +72,8 @@ class HDF5Rows(torch.utils.data.Dataset[Any]):
     """Opens its file where it is first read, as every forum says."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name, self.rows = path, name, None
+        self.path, self.name = path, name
+        self.rows: Any = None
         with h5py.File(path, "r") as file:
             self.length = len(file[name])
 

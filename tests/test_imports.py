@@ -24,12 +24,15 @@ FLOORS: list[set[str]] = [
     {"data"},
     {"engine", "device"},
     {"loader"},
-    {"packing"},
+    {"packing", "train", "integrations"},
     {"testing"},
     {"__init__"},  # of the package: `from stoker import Loader` is for those above it
     {"cli"},
 ]
-OPTIONAL = {"torchvision", "albumentations", "sklearn", "cv2", "psutil", "h5py", "pyarrow", "datasets"}
+OPTIONAL = {
+    "torchvision", "albumentations", "sklearn", "cv2", "psutil", "h5py", "pyarrow", "datasets",
+    "accelerate", "lightning", "transformers",
+}  # fmt: skip
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -173,6 +176,7 @@ def test_the_public_names() -> None:
         "order",
         "pack",
         "shutdown",
+        "train",
         "verify",
     }
 

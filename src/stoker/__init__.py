@@ -27,7 +27,7 @@ from stoker.errors import (
 )
 
 if TYPE_CHECKING:
-    from stoker import batch, data, device, image, order
+    from stoker import batch, data, device, image, order, train
     from stoker.data.open import open
     from stoker.engine.failures import ErrorPolicy
     from stoker.engine.processes.launch import shutdown
@@ -63,6 +63,7 @@ __all__ = [
     "order",
     "pack",
     "shutdown",
+    "train",
     "verify",
 ]
 
@@ -75,7 +76,7 @@ _MODULE_OF = {
     "shutdown": "stoker.engine.processes.launch",
     "verify": "stoker.store.verify",
 }
-_ROOMS = ("batch", "data", "device", "image", "order")
+_ROOMS = ("batch", "data", "device", "image", "order", "train")
 
 
 def __getattr__(name: str) -> Any:

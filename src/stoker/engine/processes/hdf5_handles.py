@@ -39,7 +39,7 @@ def reduce_handle(obj: Any) -> Any:
     return _closed, (type(obj), os.path.abspath(file.filename), obj.name, options)
 
 
-def _closed(kind: type[Any], path: str, name: str, options: dict[str, Any]) -> Any:
+def _closed(kind: Any, path: str, name: str, options: dict[str, Any]) -> Any:
     """An h5py object that is opened later, by `open_handles`."""
     handle = kind.__new__(kind)
     _waiting.append((handle, path, name, options))
