@@ -77,6 +77,14 @@ def test_a_row_does_not_depend_on_its_batch(op: Any, dtype: torch.dtype) -> None
     assert torch.equal(apply_pixels(pickle.loads(pickle.dumps(op)), given, KEYS), whole)
 
 
+def test_a_mean_does_not_depend_on_how_its_sum_is_split() -> None:
+    """torch adds up one large image in other parts than several, so floats would differ in their last bits."""
+    values = torch.rand(6, 3, 512, 512, generator=torch.Generator().manual_seed(0))
+    whole = color.mean_gray(values)
+    assert all(torch.equal(color.mean_gray(values[row : row + 1])[0], whole[row]) for row in range(len(values)))
+    torch.testing.assert_close(whole.flatten(), color.grayscale(values).mean((1, 2, 3)), atol=1e-6, rtol=0)
+
+
 @pytest.mark.needs_cuda
 @pytest.mark.parametrize(("op", "dtype"), cases())
 def test_a_device_gives_what_the_cpu_gives(op: Any, dtype: torch.dtype) -> None:
