@@ -104,6 +104,21 @@ def test_bytes_travel_and_the_rest_runs_there() -> None:
             lambda: source().map(batch=BatchPipeline(ToFloat())), ["batch: ToFloat(torch.float32)"], id="bulk"
         ),
         pytest.param(lambda: source(), [], id="nothing to do"),
+        pytest.param(
+            lambda: source().map(image=PER_SAMPLE, batch=PER_BATCH).filter(label=lambda label: True).map(label=int),
+            [],
+            id="below a filter",
+        ),
+        pytest.param(
+            lambda: (
+                source()
+                .map(image=PER_SAMPLE)
+                .filter(image=lambda image: image.is_floating_point())
+                .map(batch=PER_BATCH)
+            ),
+            ["batch: Mixup(alpha=0.4, p=1)"],
+            id="a filter that looks",
+        ),
     ],
 )
 def test_nothing_moves_across_foreign_code(mapped: Any, left: list[str]) -> None:

@@ -246,6 +246,9 @@ def test_a_dataset_is_mapped_jointly_with_any_workers() -> None:
         assert torch.equal(batch[0], image)
         assert batch[1].shape[1:] == (24, 24)
         assert batch[3].min() >= 100
+    only = stoker.Loader(source.map(joint=Joint(*ops, mask="mask", boxes="boxes")), 4, shuffle=True, seed=3)
+    for batch, image in zip(only, images, strict=True):
+        assert torch.equal(batch[0], image)
     assert "image, mask, boxes: RandomResizedCrop(24) (decode)" in stoker.Loader(joint, 4).explain()
     with pytest.raises(ArgumentError, match=r"map needs columns of the dataset, which has image, mask.*got points"):
         source.map(joint=Joint(keypoints="points"))

@@ -156,7 +156,7 @@ class Mapped(Dataset):
     @property
     def get_batch(self) -> Callable[[NDArray[np.int64]], Any] | None:
         """The source's, where only whole batches are mapped."""
-        return None if self.functions else getattr(self.source, "get_batch", None)
+        return None if self._made else getattr(self.source, "get_batch", None)
 
     def __len__(self) -> int:
         return len(self.source)

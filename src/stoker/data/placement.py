@@ -50,12 +50,20 @@ def place_on_device(dataset: Any) -> tuple[Any, DeviceWork]:
     if not isinstance(dataset, Mapped | Selected):
         return dataset, DeviceWork()
     batch_ops = _parts(getattr(dataset, "transform_batch", None))
-    if not all(getattr(op, "runs_on_device", False) for op in batch_ops):
+    inside = getattr(_innermost(dataset), "transform_batch", None)  # of a filter, say: it would still run there
+    if inside is not None or not all(getattr(op, "runs_on_device", False) for op in batch_ops):
         return dataset, DeviceWork()
     tails: list[PixelTail] = []
     trimmed = _trimmed(dataset, set(), tails)
     work = DeviceWork(tails, batch_ops)
     return (trimmed, work) if work else (dataset, work)
+
+
+def _innermost(dataset: Any) -> Any:
+    """What is mapped and selected from. A filter's functions see the samples below it, which must stay as they are."""
+    while isinstance(dataset, Mapped | Selected):
+        dataset = dataset.source
+    return dataset
 
 
 def _parts(transform: Any) -> list[Any]:
