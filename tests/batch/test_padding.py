@@ -63,7 +63,10 @@ def test_dtypes_are_promoted_as_torch_does() -> None:
 
 
 def test_fields_have_fill_values_of_their_own_and_others_are_collated_by_torch() -> None:
-    samples = [{"ids": [1, 2], "labels": np.array([7, 8]), "name": "a", "weight": 0.5}, {"ids": [3], "labels": np.array([9]), "name": "b", "weight": 2.0}]  # fmt: skip
+    samples = [
+        {"ids": [1, 2], "labels": np.array([7, 8]), "name": "a", "weight": 0.5},
+        {"ids": [3], "labels": np.array([9]), "name": "b", "weight": 2.0},
+    ]
     batch = pad(fill={"labels": -100}, multiple=4, masks={"ids": "attention_mask"})(samples)
     assert list(batch) == ["ids", "labels", "name", "weight", "attention_mask"]
     assert batch["ids"].tolist() == [[1, 2, 0, 0], [3, 0, 0, 0]]

@@ -24,7 +24,7 @@ def documents_of(lengths: list[int]) -> list[torch.Tensor]:
 
 
 @given(LENGTHS, st.integers(1, 30), METHODS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_token_is_lost_and_none_comes_twice(lengths: list[int], max_length: int, method: str) -> None:
     documents = documents_of(lengths)
     batch = pack_sequences(max_length=max_length, method=method, overlong="split")(documents)
@@ -42,7 +42,7 @@ def test_no_token_is_lost_and_none_comes_twice(lengths: list[int], max_length: i
 
 
 @given(LENGTHS, st.integers(1, 30), METHODS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_boundaries_are_those_of_the_document_ids(lengths: list[int], max_length: int, method: str) -> None:
     batch = pack_sequences(max_length=max_length, method=method, overlong="split")(documents_of(lengths))
     ids, boundaries = batch["document_ids"].flatten(), batch["cu_seqlens"]
@@ -120,7 +120,7 @@ def test_it_pickles() -> None:
 
 
 @given(LENGTHS, st.integers(1, 30), METHODS, st.integers(1, 12), st.one_of(st.none(), st.integers(0, 9)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_plan_covers_all_and_stays_in_its_windows(
     lengths: list[int], max_length: int, method: str, window: int, seed: int | None
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 
 def batch_hash(batch: Any) -> str:
-    """A hash of a batch: tensors and arrays by dtype, shape and bytes, containers by their elements, the rest by ``repr``."""
+    """A hash of a batch: tensors and arrays by dtype, shape and bytes, containers and dataclasses by element, the rest by ``repr``."""
     digest = hashlib.blake2b(digest_size=16)
     _feed(digest, batch)
     return digest.hexdigest()
@@ -38,5 +39,8 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(f"sequence {len(value)}".encode())
         for element in value:
             _feed(digest, element)
+    elif is_dataclass(value) and not isinstance(value, type):
+        digest.update(type(value).__qualname__.encode())
+        _feed(digest, [getattr(value, field.name) for field in fields(value)])
     else:
         digest.update(repr(value).encode())
