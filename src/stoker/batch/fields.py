@@ -136,7 +136,7 @@ class Column:
         if other is not None:
             first, second = (list(values[number].shape) for number in (0, other))
             raise ArgumentError(_ragged(name, f"sample 0 has the shape {first}, sample {other} {second}", ragged_dims))
-        told = [value for value in values if len(value)] or list(values)  # an empty list does not say of what it is
+        told = [value for value in values if value.shape[0]] or list(values)  # an empty list does not say of what it is
         dtype = reduce(torch.promote_types, {_dtype_of(value) for value in told})
         return Column(name, dtype, [_array(value, dtype) for value in values])
 
@@ -200,7 +200,9 @@ def _sequence(name: Field, number: int, value: Any) -> torch.Tensor | NDArray[An
     """A value as an array of one dimension at least; None where it is something else."""
     if isinstance(value, torch.Tensor):
         plain = value.layout is torch.strided and not value.is_nested
-        return value.detach() if plain and value.ndim else None
+        if not plain or not value.ndim:
+            return None
+        return value.detach() if value.requires_grad else value
     if isinstance(value, np.ndarray):
         return value if value.ndim and value.dtype.kind in "biufc" else None
     if not isinstance(value, list) or (value and not isinstance(value[0], Number | list)):
@@ -228,7 +230,7 @@ def _dtype_of(value: torch.Tensor | NDArray[Any]) -> torch.dtype:
 def _array(value: torch.Tensor | NDArray[Any], dtype: torch.dtype) -> NDArray[Any]:
     """The value's memory as an array, converted to `dtype` first where it has another."""
     if isinstance(value, torch.Tensor):
-        return _memory_of(value.to("cpu", dtype))
+        return _memory_of(value if value.dtype is dtype else value.to(dtype))
     if _dtype_of(value) is dtype:
         return value
     return _memory_of(torch.from_numpy(np.array(value, value.dtype.newbyteorder("="))).to(dtype))
@@ -237,9 +239,9 @@ def _array(value: torch.Tensor | NDArray[Any], dtype: torch.dtype) -> NDArray[An
 def _memory_of(tensor: torch.Tensor) -> NDArray[Any]:
     try:
         return tensor.numpy()
-    except TypeError:  # no NumPy counterpart (bfloat16 …): its bytes as integers of the same width
+    except TypeError:  # no NumPy counterpart (bfloat16 …, a device): its bytes as integers of the same width
         carrier = torch.from_numpy(np.empty(0, carrier_of(tensor.dtype))).dtype
-        return tensor.contiguous().view(carrier).numpy()
+        return tensor.cpu().contiguous().view(carrier).numpy()
 
 
 def _kind(value: Any) -> str:
