@@ -33,8 +33,9 @@ $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.?pp 
 demo: setup          ## see it happen: timing, training, resume (DIR=folder for your own photographs)
 	$(BIN)/stoker demo $(DIR)
 
+# Several processes, since many tests wait; few, since each of them starts workers of its own.
 test: setup          ## the tests (ARGS=... goes to pytest)
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -n auto --maxprocesses 4 -m "not slow" $(ARGS)
 
 test-all: setup      ## the tests, the slow ones too
 	$(PYTEST) $(ARGS)

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
 from torchvision_shim import import_torchvision
 
 from tests.leaks import Holdings, settle
+
+hypothesis.settings.register_profile("stoker", deadline=None)  # timings never decide a test
+hypothesis.settings.load_profile("stoker")
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = PROJECT_ROOT.parent / "shared" / "photos"
