@@ -211,7 +211,7 @@ class Mapped(Dataset):
         return self.source.as_sample(values)
 
     def column(self, name: str) -> NDArray[Any] | None:
-        return None if name in self.functions else self.source.column(name)
+        return None if name in self._made else self.source.column(name)
 
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(index)
