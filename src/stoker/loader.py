@@ -23,7 +23,7 @@ from stoker.engine.explain import explain_plan
 from stoker.engine.failures import ErrorPolicy
 from stoker.engine.fetch import Fetcher
 from stoker.engine.iterator import LoaderIterator, can_pin
-from stoker.engine.order_source import Given, LateBatches, LateOrder, OrderSource
+from stoker.engine.order_source import Given, LateBatches, LateOrder, OrderSource, check_batches, check_order
 from stoker.engine.plan import ElementSampler, OrderPlan, Plan, SamplerPlan, StreamPlan, remaining
 from stoker.engine.progress import Meter, Progress
 from stoker.engine.protocol import BatchSpec, Work
@@ -124,10 +124,10 @@ class Loader(DataLoader[Any]):
         self._newest: Progress | None = None
         self._meter = Meter()
         if order is not None or virtual_epoch is not None:
-            _check_order(order, virtual_epoch, shuffle, own=self._own_order)
+            check_order(order, virtual_epoch, shuffle, own=self._own_order)
         if self._own_order:
             self._source = OrderSource(order, len(dataset), self._seed, shuffled=self._shuffles)  # type: ignore[arg-type]
-            _check_batches(self._source, batch_size)
+            check_batches(self._source, batch_size)
             plan = self._order_plan(batch_size, drop_last)
             if isinstance(plan, BatchPlan):
                 batch_sampler = OrderBatchSampler(plan.order, plan.rank, plan.world_size, tail)
@@ -372,24 +372,3 @@ def _check(batch_size: int | None, batch_sampler: Any, num_workers: int | str, r
         raise ArgumentError(f"reseed must be 'sample' or 'worker'; got {reseed!r}.")
     if tail not in ("pad", "drop"):
         raise ArgumentError(f"tail must be 'pad' or 'drop'; got {tail!r}.")
-
-
-def _check_order(order: Any, virtual_epoch: int | None, shuffle: bool | None, *, own: bool) -> None:
-    if not own:
-        raise ArgumentError(
-            "order and virtual_epoch need a dataset that is not iterable, and no sampler or batch_sampler: they decide the "
-            "order themselves. Leave the sampler out; stoker.order.as_sampler makes one of an order."
-        )
-    if order is not None and shuffle is not None:
-        raise ArgumentError(f"order takes the place of shuffle; got shuffle={shuffle} too. Leave it out.")
-    if virtual_epoch is not None and (isinstance(virtual_epoch, bool) or virtual_epoch < 1):
-        raise ArgumentError(f"virtual_epoch must be at least 1, or None; got {virtual_epoch}.")
-
-
-def _check_batches(source: OrderSource, batch_size: int | None) -> None:
-    if source.makes_batches and batch_size != 1:
-        raise ArgumentError(f"this order makes its own batches; leave batch_size out. Got batch_size={batch_size}.")
-    if (batch_size or 1) % source.group_size:
-        raise ArgumentError(
-            f"batch_size must be a multiple of {source.group_size}, the rows of the order that belong together; got {batch_size}."
-        )

@@ -47,6 +47,10 @@ class Arrays(Dataset):
             for array in self.arrays
         )
 
+    def column(self, name: str) -> NDArray[Any] | None:
+        array = self.arrays[self.columns.index(name)]
+        return np.asarray(array) if array.ndim == 1 else None
+
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The rows `indices` of each array: a list of tensors [batch, ...], or the tensor where there is one array."""
         if self._rows is None:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stoker.data.splits import split_indices
 from stoker.errors import ArgumentError
 from stoker.image.joint import Joint
-from stoker.order.permutation import Permutation
 
 Column = Callable[[Any], Any]
 
@@ -104,20 +104,42 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """
         return Selected(self, np.asarray(indices, dtype=np.int64))
 
-    def split(self, *fractions: float, seed: int = 0) -> tuple[Dataset, ...]:
+    def split(self, *fractions: float, seed: int = 0, stratify: Any = None, group: Any = None) -> tuple[Dataset, ...]:
         """Disjoint random parts, of these fractions of the samples; ``split(0.9)`` gives two, of 0.9 and 0.1. Decided by `seed` alone.
 
+        Args:
+            fractions: positive, at most 1 together.
+            seed: another one gives other parts.
+            stratify: a column's name, or an array with a value for each sample: every part has its fraction of each value.
+            group: the same; samples of one value (a patient, a document) are all in one part.
+
+        A column is read from all samples, one by one where the dataset does not have it as an array.
+
         Raises:
-            ArgumentError: the fractions are not positive or add up to more than 1.
+            ArgumentError: the fractions are not positive or add up to more than 1, there is no such column, or an array has
+                another length.
         """
-        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+        strata, groups = self._values("stratify", stratify), self._values("group", group)
+        parts = split_indices(len(self), fractions, seed, strata, groups)
+        return tuple(self.select(part) for part in parts)
+
+    def _values(self, argument: str, given: Any) -> NDArray[Any] | None:
+        """A column, or an array as it is given."""
+        if given is None or not isinstance(given, str):
+            return None if given is None else np.asarray(given)
+        if given not in self.columns:
             raise ArgumentError(
-                f"split needs positive fractions that add up to 1 at most; got {', '.join(map(str, fractions)) or 'none'}."
+                f"{argument} must be a column of the dataset, which has {', '.join(self.columns)}, or an array; got {given!r}."
             )
-        parts = (*fractions, 1 - fractions[0]) if len(fractions) == 1 and fractions[0] < 1 else fractions
-        shuffled = Permutation(len(self), seed)(np.arange(len(self), dtype=np.int64))
-        ends = np.round(np.cumsum(parts) * len(self)).astype(int).tolist()
-        return tuple(self.select(np.sort(shuffled[start:end])) for start, end in zip([0, *ends], ends, strict=False))
+        known = self.column(given)
+        if known is not None:
+            return known
+        place = self.columns.index(given)
+        return np.array([np.asarray(self.finish(given, self.read(index)[place])) for index in range(len(self))])
+
+    def column(self, name: str) -> NDArray[Any] | None:
+        """All values of a column, where the dataset has them as an array [len]; None where samples have to be read for them."""
+        return None
 
 
 class Mapped(Dataset):
@@ -187,6 +209,9 @@ class Mapped(Dataset):
 
     def as_sample(self, values: tuple[Any, ...]) -> Any:
         return self.source.as_sample(values)
+
+    def column(self, name: str) -> NDArray[Any] | None:
+        return None if name in self._made else self.source.column(name)
 
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(index)
@@ -258,6 +283,10 @@ class Selected(Dataset):
 
     def as_sample(self, values: tuple[Any, ...]) -> Any:
         return self.source.as_sample(values)
+
+    def column(self, name: str) -> NDArray[Any] | None:
+        values = self.source.column(name)
+        return None if values is None else values[self.indices]
 
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(int(self.indices[index]))

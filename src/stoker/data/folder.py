@@ -82,6 +82,9 @@ class ImageFolder(Source):
         addresses = np.array([file.ctypes.data for file in files], np.uint64)
         return EncodedBatch(addresses, np.array([len(file) for file in files], np.int64), files)
 
+    def column(self, name: str) -> NDArray[Any] | None:
+        return self.targets if name == "label" else None
+
     def number_batch(self, column: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The labels of a batch."""
         return self.targets[indices]

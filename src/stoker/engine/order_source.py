@@ -25,7 +25,8 @@ Given = Order | BatchOrder | Recipe | None
 class OrderSource:
     """The order of a loader: `given` as it is, made by a recipe, or, where nothing is given, sequential or shuffled.
 
-    A recipe is called once for each seed. The order is checked against the number of samples.
+    A recipe is called once for each seed, with seed 0 first where the loader's is not known yet: only its use draws one, so
+    that a state can bring its own. The order is checked against the number of samples.
 
     Attributes:
         name: what `explain` calls the order; known before its seed is.
@@ -45,7 +46,11 @@ class OrderSource:
         self._shuffled = shuffled
         self._made: tuple[int | None, Order | BatchOrder] | None = None
         self._endless: tuple[Order | BatchOrder, int, EndlessBatches] | None = None
-        order = None if given is None else self.order()
+        known = seed.known
+        order = (
+            None if given is None else self.order(0 if known is None else known)
+        )  # its length does not hang on the seed
+        self._length = 0 if order is None or isinstance(order, BatchOrder) else len(order)
         self.name = ("shuffled" if shuffled else "sequential") if order is None else str(order.describe()["name"])
         self.makes_batches = isinstance(order, BatchOrder)
         self.group_size: int = getattr(order, "group_size", 1)
@@ -53,7 +58,7 @@ class OrderSource:
 
     def __len__(self) -> int:
         """Positions of an epoch; of no use where the order makes its own batches."""
-        return self.num_samples if self._given is None else len(cast("Order", self.order()))
+        return self.num_samples if self._given is None else self._length
 
     @property
     def counts_classes(self) -> bool:
@@ -162,3 +167,26 @@ class LateBatches(LateOrder):
         """As `BatchOrder.batch`."""
         batch: NDArray[np.int64] = self._order().batch(epoch, number)
         return batch
+
+
+def check_order(order: Any, virtual_epoch: int | None, shuffle: bool | None, *, own: bool) -> None:
+    """Raises ArgumentError where a loader's arguments contradict each other; `own` says whether Stoker decides the order."""
+    if not own:
+        raise ArgumentError(
+            "order and virtual_epoch need a dataset that is not iterable, and no sampler or batch_sampler: they decide the "
+            "order themselves. Leave the sampler out; stoker.order.as_sampler makes one of an order."
+        )
+    if order is not None and shuffle is not None:
+        raise ArgumentError(f"order takes the place of shuffle; got shuffle={shuffle} too. Leave it out.")
+    if virtual_epoch is not None and (isinstance(virtual_epoch, bool) or virtual_epoch < 1):
+        raise ArgumentError(f"virtual_epoch must be at least 1, or None; got {virtual_epoch}.")
+
+
+def check_batches(source: OrderSource, batch_size: int | None) -> None:
+    """Raises ArgumentError where `batch_size` does not go with the order."""
+    if source.makes_batches and batch_size != 1:
+        raise ArgumentError(f"this order makes its own batches; leave batch_size out. Got batch_size={batch_size}.")
+    if (batch_size or 1) % source.group_size:
+        raise ArgumentError(
+            f"batch_size must be a multiple of {source.group_size}, the rows of the order that belong together; got {batch_size}."
+        )

@@ -78,16 +78,19 @@ def integer_weights(weights: NDArray[Any], total: int) -> NDArray[np.int64]:
     """
     values = check_weights(weights)
     bits = 62 - len(values).bit_length()
-    fine = np.rint(values * (2.0**bits / float(values.max()))).astype(np.int64)  # their sum is exact, a float's is not
-    units: NDArray[np.int64] = np.floor(fine * (total / int(fine.sum()))).astype(np.int64)
-    positive = np.flatnonzero(values)
-    units[positive] = np.maximum(units[positive], 1)
+    values *= 2.0**bits / float(values.max())
+    np.rint(values, out=values)  # whole numbers: their sum is exact, a float's is not
+    values *= total / int(values.astype(np.int64).sum())
+    units = values.astype(np.int64)
+    positive = weights > 0
+    np.maximum(units, positive, out=units)
     rest = total - int(units.sum())
-    payers = positive if rest >= 0 else np.flatnonzero(units >= total // len(units))
-    each, extra = divmod(abs(rest), len(payers))
-    change = np.full(len(payers), each)
-    change[:extra] += 1
-    units[payers] += change if rest >= 0 else -change
+    payers = positive if rest >= 0 else units >= total // len(units)
+    each, extra = divmod(abs(rest), int(np.count_nonzero(payers)))
+    sign = 1 if rest >= 0 else -1
+    if each:
+        units += payers * (sign * each)
+    units[np.flatnonzero(payers)[:extra]] += sign
     return units
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from stoker.errors import ArgumentError
 from stoker.order.alias import integer_weights
 from stoker.order.keys import derive
 from stoker.order.orders import BaseOrder, Order, ShuffledOrder
-from stoker.order.over import Plans, digest, domain_of, take_stream
+from stoker.order.over import digest, domain_of, take_stream
 from stoker.order.permutation import Permutation
 from stoker.order.weighted import checked_length
 
@@ -56,20 +57,10 @@ class MixtureOrder(BaseOrder):
         _check(self._parts, known, self._names)
         shares = _shares(known, weights, temperature)
         self._shares = integer_weights(shares, _BLOCK)
+        self._share_tuple = tuple(self._shares.tolist())
         self._offsets = np.cumsum([0, *known])
         self._length = checked_length(length, int(self._offsets[-1]))
         self._seed = seed
-        self._blocks: Plans[tuple[NDArray[np.int64], NDArray[np.int64]]] = Plans(self._block)
-
-    def _block(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(which dataset, which of its samples counted from the block's beginning) for each position of a block."""
-        datasets = np.repeat(np.arange(len(self._shares)), self._shares)
-        datasets = datasets[Permutation(_BLOCK, derive(self._seed, _MIXTURE, number))(np.arange(_BLOCK))]
-        ranks = np.empty(_BLOCK, np.int64)
-        ranks[np.argsort(datasets, kind="stable")] = np.arange(_BLOCK) - np.repeat(
-            np.cumsum(self._shares) - self._shares, self._shares
-        )
-        return datasets, ranks
 
     def __len__(self) -> int:
         return self._length
@@ -79,7 +70,7 @@ class MixtureOrder(BaseOrder):
         datasets, stream = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
         for block in np.unique(blocks).tolist():
             mine = blocks == block
-            which, ranks = self._blocks(block)
+            which, ranks = _mixed_block(self._share_tuple, derive(self._seed, _MIXTURE, block))
             datasets[mine] = which[offsets[mine]]
             stream[mine] = ranks[offsets[mine]] + block * self._shares[datasets[mine]]
         samples = np.empty(len(positions), np.int64)
@@ -103,6 +94,17 @@ class MixtureOrder(BaseOrder):
             "name": "mixture", "parts": digest(np.frombuffer(parts, np.uint8)), "shares": digest(self._shares),
             "length": self._length, "seed": self._seed,
         }  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def _mixed_block(shares: tuple[int, ...], key: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(which dataset, how many of its samples the block had before) for each position of a block."""
+    counts = np.array(shares, np.int64)
+    datasets = np.repeat(np.arange(len(counts)), counts)[Permutation(_BLOCK, key)(np.arange(_BLOCK))]
+    ranks = np.empty(_BLOCK, np.int64)
+    ranks[np.argsort(datasets, kind="stable")] = np.arange(_BLOCK) - np.repeat(np.cumsum(counts) - counts, counts)
+    datasets.flags.writeable = ranks.flags.writeable = False  # they are shared by everybody who asks for them
+    return datasets, ranks
 
 
 def _size(part: Order, number: int) -> int:

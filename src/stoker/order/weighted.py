@@ -40,11 +40,14 @@ class WeightedOrder(BaseOrder):
         self._labels = None if labels is None else per_sample("labels", labels, over)
         self._seed = seed
         self._over = over
-        check_weights(self._weights)
         self._length = checked_length(length, len(self._weights) if over is None else len(over))
         self._tables: Plans[tuple[AliasTable, NDArray[np.int64] | None]] = Plans(self._table)
         if is_fixed(over):
             self._tables(0)  # in the parent, and at once: what is wrong with the weights is said now
+        else:
+            check_weights(self._weights)
+        if labels is not None and len(self._labels) != len(self._weights):  # type: ignore[arg-type]
+            raise ArgumentError(f"labels must be as many as weights; got {len(labels)} and {len(self._weights)}.")
 
     def _table(self, epoch: int) -> tuple[AliasTable, NDArray[np.int64] | None]:
         if self._over is None:
