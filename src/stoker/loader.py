@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
@@ -57,6 +58,9 @@ class Loader(DataLoader[Any]):
         device: where batches are handed out: "cuda", "cuda:1", "cpu" … They are copied while the loop computes, and Stoker's
             operations on pixels and whole batches run there, behind the copy.
 
+    `snapshot_every_n_steps` is taken for the sake of programs written for torchdata's ``StatefulDataLoader``: here the
+    state is exact after every batch, whatever it says.
+
     `num_workers` also takes "auto": the CPUs of this process. For a map-style dataset the batches are a function of
     (dataset, seed, epoch, step) alone. Each ``iter()`` begins the next epoch. One loader is used by one thread at a
     time; it pickles.
@@ -85,6 +89,7 @@ class Loader(DataLoader[Any]):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        snapshot_every_n_steps: int | None = 1,
         seed: int | None = None,
         executor: str = "auto",
         on_error: str | ErrorPolicy = "raise",
@@ -96,11 +101,13 @@ class Loader(DataLoader[Any]):
         device: Any = None,
     ) -> None:
         _check(batch_size, batch_sampler, num_workers, reseed, tail)
+        _check_loading(num_workers, prefetch_factor, timeout)
         if sampler is not None and shuffle:
             raise ArgumentError(
                 "sampler option is mutually exclusive with shuffle: a sampler decides the order by itself; got both. "
                 "Leave shuffle out, or shuffle in the sampler."
             )
+        self.snapshot_every_n_steps = snapshot_every_n_steps
         self.executor = executor
         self.on_error = on_error
         self.reseed = reseed
@@ -210,10 +217,11 @@ class Loader(DataLoader[Any]):
         reported = None
         if self._is_iterable:
             reported = ReportedLength(self.dataset, self._IterableDataset_len_called, self.num_workers)
-        pins = self.device is None and self.pin_memory and can_pin()
+        pins = self.device is None and self.pin_memory and can_pin(self.pin_memory_device)
         return LoaderIterator(
-            self._crew, session, specs, progress, self._meter, pins=pins, wrap=self._on_device, reported=reported
-        )
+            self._crew, session, specs, progress, self._meter, pins=pins, wrap=self._on_device, reported=reported,
+            length=plan.num_steps(progress.epoch),
+        )  # fmt: skip
 
     def _on_device(self, delivery: Any) -> Any:
         if self.device is None:
@@ -364,8 +372,11 @@ class Loader(DataLoader[Any]):
 
 
 def _check(batch_size: int | None, batch_sampler: Any, num_workers: int | str, reseed: str, tail: str) -> None:
-    if batch_size is not None and batch_sampler is None and (isinstance(batch_size, bool) or batch_size < 1):
-        raise ArgumentError(f"batch_size must be at least 1; got {batch_size}.")
+    if batch_size is not None and batch_sampler is None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+            raise ArgumentError(f"batch_size must be a whole number, or None for single samples; got {batch_size!r}.")
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size must be at least 1; got {batch_size}.")
     if isinstance(num_workers, str) and num_workers != "auto":
         raise ArgumentError(f"num_workers must be a number or 'auto'; got {num_workers!r}.")
     if reseed not in ("sample", "worker"):
@@ -393,3 +404,13 @@ def _check_batches(source: OrderSource, batch_size: int | None) -> None:
         raise ArgumentError(
             f"batch_size must be a multiple of {source.group_size}, the rows of the order that belong together; got {batch_size}."
         )
+
+
+def _check_loading(num_workers: int | str, prefetch_factor: int | None, timeout: float) -> None:
+    """What torch says only when it is iterated."""
+    if num_workers == 0 and timeout > 0:
+        raise ArgumentError(
+            f"timeout needs workers, num_workers of at least 1, whose batches are waited for; got {timeout}."
+        )
+    if num_workers != 0 and prefetch_factor == 0:
+        raise ArgumentError("prefetch_factor must be at least 1, so that workers have something to do; got 0.")
