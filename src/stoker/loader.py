@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    IterDataPipe,
+    MapDataPipe,
+    Sampler,
+    default_collate,
+)
+from torch.utils.data.dataloader import _sharding_worker_init_fn
 
 from stoker.batch.pictures import pictures_of
 from stoker.data.fingerprint import fingerprint
@@ -187,7 +196,7 @@ class Loader(DataLoader[Any]):
             stacks_rows=self.collate_fn is default_collate, iterable=self._is_iterable,
             batch_size=self.batch_size, drop_last=self.drop_last, seed=seed, reseed=self.reseed, on_error=self._policy,
             replace_from=len(self.dataset) if self._own_order and self._shuffles else None,  # type: ignore[arg-type]
-            num_workers=self.num_workers, worker_init_fn=self.worker_init_fn,
+            num_workers=self.num_workers, worker_init_fn=_worker_init_fn(self.dataset, self.worker_init_fn),
         )  # fmt: skip
 
     def _equipment(self) -> Equipment:
@@ -329,11 +338,11 @@ class Loader(DataLoader[Any]):
         Raises:
             StateError (ValueError): the state is damaged, or belongs to another dataset, order or seed; says which.
         """
-        loaded = read_state(state, self._plan(), self._seed.known, fingerprint(self.dataset))
+        loaded = read_state(state, self._plan(), self._seed.given, fingerprint(self.dataset))
+        if self._is_iterable or loaded.seed != self._seed.known:
+            self._crew.close()  # persistent workers have another seed, or have used up their copies of the dataset
         self._seed.set(loaded.seed)
         self._next, self._newest = loaded.progress, None
-        if self._is_iterable:
-            self._crew.close()  # persistent workers have used up their copies of the dataset
 
     def set_epoch(self, epoch: int) -> None:
         """The next ``iter()`` begins `epoch`. Passed on to a user's sampler that has a `set_epoch` of its own."""
@@ -404,6 +413,14 @@ def _check_batches(source: OrderSource, batch_size: int | None) -> None:
         raise ArgumentError(
             f"batch_size must be a multiple of {source.group_size}, the rows of the order that belong together; got {batch_size}."
         )
+
+
+def _worker_init_fn(dataset: Any, own: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
+    """A user's function; for torch's data pipes, after one that gives each worker its shard."""
+    if not isinstance(dataset, IterDataPipe | MapDataPipe):
+        return own
+    rank, world_size = current_rank()
+    return partial(_sharding_worker_init_fn, own, world_size, rank)
 
 
 def _check_loading(num_workers: int | str, prefetch_factor: int | None, timeout: float) -> None:

@@ -172,3 +172,20 @@ def test_without_workers_a_stream_draws_from_the_loop_s_generators(make: Any) ->
     values = [next(iterator), float(torch.rand(())), next(iterator)]
     torch.manual_seed(4)
     assert values == torch.rand(3).tolist()
+
+
+@both_loaders
+@with_and_without_workers
+def test_data_pipes_are_shuffled_and_sharded(make: Any, num_workers: int) -> None:
+    pipes = pytest.importorskip("torch.utils.data.datapipes.iter")
+
+    def epochs(seed: int) -> list[Any]:
+        torch.manual_seed(seed)
+        pipe = pipes.IterableWrapper(range(30)).shuffle(buffer_size=20).sharding_filter()
+        loader = make(pipe, batch_size=None, shuffle=True, num_workers=num_workers)
+        return [list(loader) for _ in range(2)]
+
+    first, second = epochs(1)
+    assert sorted(first) == sorted(second) == list(range(30))
+    assert first != second
+    assert epochs(1) == [first, second]
