@@ -8,8 +8,18 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    IterDataPipe,
+    MapDataPipe,
+    Sampler,
+    default_collate,
+)
+from torch.utils.data.dataloader import _sharding_worker_init_fn
 
 from stoker.batch.pictures import pictures_of
 from stoker.data.fingerprint import fingerprint
@@ -57,6 +67,9 @@ class Loader(DataLoader[Any]):
         device: where batches are handed out: "cuda", "cuda:1", "cpu" … They are copied while the loop computes, and Stoker's
             operations on pixels and whole batches run there, behind the copy.
 
+    `snapshot_every_n_steps` is taken for the sake of programs written for torchdata's ``StatefulDataLoader``: here the
+    state is exact after every batch, whatever it says.
+
     `num_workers` also takes "auto": the CPUs of this process. For a map-style dataset the batches are a function of
     (dataset, seed, epoch, step) alone. Each ``iter()`` begins the next epoch. One loader is used by one thread at a
     time; it pickles.
@@ -85,6 +98,7 @@ class Loader(DataLoader[Any]):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        snapshot_every_n_steps: int | None = 1,
         seed: int | None = None,
         executor: str = "auto",
         on_error: str | ErrorPolicy = "raise",
@@ -96,11 +110,13 @@ class Loader(DataLoader[Any]):
         device: Any = None,
     ) -> None:
         _check(batch_size, batch_sampler, num_workers, reseed, tail)
+        _check_loading(num_workers, prefetch_factor, timeout)
         if sampler is not None and shuffle:
             raise ArgumentError(
                 "sampler option is mutually exclusive with shuffle: a sampler decides the order by itself; got both. "
                 "Leave shuffle out, or shuffle in the sampler."
             )
+        self.snapshot_every_n_steps = snapshot_every_n_steps
         self.executor = executor
         self.on_error = on_error
         self.reseed = reseed
@@ -180,7 +196,7 @@ class Loader(DataLoader[Any]):
             stacks_rows=self.collate_fn is default_collate, iterable=self._is_iterable,
             batch_size=self.batch_size, drop_last=self.drop_last, seed=seed, reseed=self.reseed, on_error=self._policy,
             replace_from=len(self.dataset) if self._own_order and self._shuffles else None,  # type: ignore[arg-type]
-            num_workers=self.num_workers, worker_init_fn=self.worker_init_fn,
+            num_workers=self.num_workers, worker_init_fn=_worker_init_fn(self.dataset, self.worker_init_fn),
         )  # fmt: skip
 
     def _equipment(self) -> Equipment:
@@ -210,10 +226,11 @@ class Loader(DataLoader[Any]):
         reported = None
         if self._is_iterable:
             reported = ReportedLength(self.dataset, self._IterableDataset_len_called, self.num_workers)
-        pins = self.device is None and self.pin_memory and can_pin()
+        pins = self.device is None and self.pin_memory and can_pin(self.pin_memory_device)
         return LoaderIterator(
-            self._crew, session, specs, progress, self._meter, pins=pins, wrap=self._on_device, reported=reported
-        )
+            self._crew, session, specs, progress, self._meter, pins=pins, wrap=self._on_device, reported=reported,
+            length=plan.num_steps(progress.epoch),
+        )  # fmt: skip
 
     def _on_device(self, delivery: Any) -> Any:
         if self.device is None:
@@ -321,11 +338,11 @@ class Loader(DataLoader[Any]):
         Raises:
             StateError (ValueError): the state is damaged, or belongs to another dataset, order or seed; says which.
         """
-        loaded = read_state(state, self._plan(), self._seed.known, fingerprint(self.dataset))
+        loaded = read_state(state, self._plan(), self._seed.given, fingerprint(self.dataset))
+        if self._is_iterable or loaded.seed != self._seed.known:
+            self._crew.close()  # persistent workers have another seed, or have used up their copies of the dataset
         self._seed.set(loaded.seed)
         self._next, self._newest = loaded.progress, None
-        if self._is_iterable:
-            self._crew.close()  # persistent workers have used up their copies of the dataset
 
     def set_epoch(self, epoch: int) -> None:
         """The next ``iter()`` begins `epoch`. Passed on to a user's sampler that has a `set_epoch` of its own."""
@@ -364,11 +381,32 @@ class Loader(DataLoader[Any]):
 
 
 def _check(batch_size: int | None, batch_sampler: Any, num_workers: int | str, reseed: str, tail: str) -> None:
-    if batch_size is not None and batch_sampler is None and (isinstance(batch_size, bool) or batch_size < 1):
-        raise ArgumentError(f"batch_size must be at least 1; got {batch_size}.")
+    if batch_size is not None and batch_sampler is None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+            raise ArgumentError(f"batch_size must be a whole number, or None for single samples; got {batch_size!r}.")
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size must be at least 1; got {batch_size}.")
     if isinstance(num_workers, str) and num_workers != "auto":
         raise ArgumentError(f"num_workers must be a number or 'auto'; got {num_workers!r}.")
     if reseed not in ("sample", "worker"):
         raise ArgumentError(f"reseed must be 'sample' or 'worker'; got {reseed!r}.")
     if tail not in ("pad", "drop"):
         raise ArgumentError(f"tail must be 'pad' or 'drop'; got {tail!r}.")
+
+
+def _worker_init_fn(dataset: Any, own: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
+    """A user's function; for torch's data pipes, after one that gives each worker its shard."""
+    if not isinstance(dataset, IterDataPipe | MapDataPipe):
+        return own
+    rank, world_size = current_rank()
+    return partial(_sharding_worker_init_fn, own, world_size, rank)
+
+
+def _check_loading(num_workers: int | str, prefetch_factor: int | None, timeout: float) -> None:
+    """What torch says only when it is iterated."""
+    if num_workers == 0 and timeout > 0:
+        raise ArgumentError(
+            f"timeout needs workers, num_workers of at least 1, whose batches are waited for; got {timeout}."
+        )
+    if num_workers != 0 and prefetch_factor == 0:
+        raise ArgumentError("prefetch_factor must be at least 1, so that workers have something to do; got 0.")

@@ -46,7 +46,8 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_seen_twice(tmp_path:
 def test_a_sample_that_always_kills_is_named(tmp_path: Path) -> None:
     wounded = KillsWorker(Counting(60), {17}, tmp_path, times=99, signal_number=signal.SIGSEGV)
     with pytest.raises(
-        stoker.WorkerError, match=r"is killed by signal: SIGSEGV while loading sample 17.*ended 3 workers"
+        stoker.WorkerError,
+        match=r"is killed by signal: Segmentation fault \(SIGSEGV\) while loading sample 17.*ended 3 workers",
     ):
         list(processes(wounded))
 

@@ -102,7 +102,7 @@ def _main_attribute(qualname: str) -> Any:
 def reduce_tensor(tensor: torch.Tensor) -> Any:
     """Pickles a plain CPU tensor with its bytes out of band and its memory format kept; NotImplemented for any other."""
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    if not plain or tensor.requires_grad or tensor.is_conj() or tensor.is_neg():
+    if not plain or tensor.is_nested or tensor.requires_grad or tensor.is_conj() or tensor.is_neg():
         return NotImplemented
     order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
     dense = tensor.permute(order)

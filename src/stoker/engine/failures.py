@@ -103,7 +103,7 @@ class RemoteError:
     @staticmethod
     def of(error: BaseException, where: str) -> RemoteError:
         formatted = "".join(traceback.format_exception(error))
-        return RemoteError(type(error), type(error).__qualname__, str(error), formatted, where)
+        return RemoteError(type(error), type(error).__name__, str(error), formatted, where)
 
     def without_type(self) -> RemoteError:
         """For an exception whose class cannot travel."""
@@ -119,8 +119,9 @@ class RemoteError:
             return RuntimeError(message)
         if issubclass(self.kind, KeyError):
             return _LegibleKeyError(message) if self.kind is KeyError else self.kind(message)
-        try:
-            error = self.kind(message)
+        try:  # as torch does: a class that has a `message` takes its text by that name
+            kind: Any = self.kind
+            error: BaseException = kind(message=message) if getattr(kind, "message", None) else kind(message)
         except Exception:
             return RuntimeError(message)
         return error if message in str(error) else RuntimeError(message)

@@ -309,15 +309,15 @@ class Fetcher:
 
     # Streams
 
-    def begin_stream(self, start: StreamStart) -> dict[str, Any] | None:
+    def begin_stream(self, start: StreamStart, epoch: int) -> dict[str, Any] | None:
         """Begins to iterate the dataset, in place of any stream before; its state then, if it has one."""
         self._stream = None  # an iterator that is left ends before the next one begins
-        self._stream = Stream(self.work, start)
+        self._stream = Stream(self.work, start, epoch)
         return self._stream.state()
 
     def _next_of_stream(self, spec: BatchSpec) -> Any:
         if spec.stream is not None:
-            self.begin_stream(spec.stream)
+            self.begin_stream(spec.stream, spec.epoch)
         if self._stream is None:  # its beginning failed, and the loop went on
             raise ExhaustedError
         return self._stream.next()

@@ -35,7 +35,7 @@ class InlineDelivery:
         first = next(specs)
         start, first.stream = first.stream, None
         self._specs = chain([first], specs)
-        return self._fetcher.begin_stream(start or StreamStart())
+        return self._fetcher.begin_stream(start or StreamStart(), epoch)
 
     def next(self) -> Delivered | None:
         """As `Delivery.next`."""

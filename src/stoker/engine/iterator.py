@@ -32,13 +32,14 @@ class LoaderIterator(Iterator[Any]):
         pins: bool,
         wrap: Callable[[Any], Any],
         reported: ReportedLength | None = None,
+        length: int | None = None,
     ) -> None:
         self._crew = crew
         self._session: Session | None = session
         self._progress = progress
         self._pins = pins
         self._meter = meter
-        self._reported = reported
+        self._reported, self._length = reported, length
         self._delivery = wrap(session.delivery)
         state = self._delivery.begin(specs, progress.epoch, progress.step)
         if progress.streams is not None:
@@ -46,6 +47,15 @@ class LoaderIterator(Iterator[Any]):
 
     def __iter__(self) -> LoaderIterator:
         return self
+
+    def __len__(self) -> int:
+        """Batches of the whole epoch. Raises TypeError where nobody knows."""
+        if self._length is None:
+            raise TypeError(f"object of type {type(self).__name__!r} has no len(): the epoch's length is not known")
+        return self._length
+
+    def __getstate__(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} cannot be pickled; pickle the loader, or its state_dict().")
 
     def __next__(self) -> Any:
         session, meter = self._session, self._meter
@@ -102,8 +112,14 @@ def pin(delivered: Delivered) -> Any:
     return pin_memory(delivered.value)
 
 
-def can_pin() -> bool:
-    """Whether there is an accelerator to pin for; warns as torch does where there is none."""
+def can_pin(device: str = "") -> bool:
+    """Whether there is an accelerator to pin for; warns as torch does where there is none, and of a `device` that is named."""
+    if device:
+        message = (
+            "pin_memory_device is deprecated, the current accelerator will be used as the device,"
+            f"ignore pin_memory_device='{device}'."
+        )
+        warnings.warn(message, stacklevel=3)
     if torch.accelerator.is_available():
         return True
     message = (

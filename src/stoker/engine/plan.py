@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -102,9 +103,6 @@ class ElementSampler:
 
     def __init__(self, sampler: Any) -> None:
         self.sampler = sampler
-        if hasattr(sampler, "state_dict") and hasattr(sampler, "load_state_dict"):
-            self.state_dict = sampler.state_dict
-            self.load_state_dict = sampler.load_state_dict
 
     def __iter__(self) -> Iterator[list[Any]]:
         for index in self.sampler:
@@ -118,15 +116,15 @@ class SamplerPlan:
     """Batches of a user's own sampler or batch sampler, which is obeyed as it is.
 
     Where it has a state of its own (`state_dict`), the state after each batch is captured when the batch is drawn,
-    because prefetching runs ahead of the loop. Otherwise its randomness is seeded from (seed, epoch), and a resume
-    counts batches.
+    because prefetching runs ahead of the loop. Otherwise a resume counts batches; its randomness is seeded from (seed,
+    epoch), where `seed` is that of its own generator, or of the loader where it draws from the global ones.
     """
 
     def __init__(self, sampler: Any, seed: int, rank: int) -> None:
         self.sampler = sampler
         self._seed = seed
         self._first_position = rank * _RANK_STRIDE
-        self.stateful = hasattr(sampler, "state_dict") and hasattr(sampler, "load_state_dict")
+        self._keeper = _state_keeper(sampler)
         self.restored: Any = None
 
     def num_steps(self, epoch: int = 0) -> int | None:
@@ -139,14 +137,16 @@ class SamplerPlan:
         """Raises ArgumentError when the sampler ends before `step`, which a resume had reached."""
         position, current = self._first_position, 0
         if self.restored is not None and step:
-            self.sampler.load_state_dict(self.restored)
+            (self._keeper or self.sampler).load_state_dict(self.restored)
             current, position = step, position + step * ROWS_PER_STEP
         key = derive(self._seed, _SAMPLER_DOMAIN, epoch)
+        for generator in _generators(self.sampler):
+            _seed_for_epoch(generator, epoch)
         drawing = _Drawing(self.sampler, key)
         for batch in drawing:
             indices = as_indices(batch)
             if current >= step:
-                captured = copy.deepcopy(self.sampler.state_dict()) if self.stateful else None
+                captured = None if self._keeper is None else copy.deepcopy(self._keeper.state_dict())
                 yield BatchSpec(epoch, current, position, indices, sampler_state=captured)
             current, position = current + 1, position + ROWS_PER_STEP
         if current < step:
@@ -155,14 +155,21 @@ class SamplerPlan:
             )
 
 
+def _state_keeper(sampler: Any) -> Any:
+    """What of a sampler has a state of its own: the sampler, or what torch's BatchSampler draws from, never ahead of its batch."""
+    while not (hasattr(sampler, "state_dict") and hasattr(sampler, "load_state_dict")):
+        if type(sampler) not in (BatchSampler, ElementSampler):
+            return None
+        sampler = sampler.sampler
+    return sampler
+
+
 class _Drawing:
     """Iterates a sampler under random generators of its own, so that the loop's are neither read nor changed."""
 
     def __init__(self, sampler: Any, key: int) -> None:
         self._states: tuple[Any, ...] | None = None
         self._key = key
-        for generator in _generators(sampler):
-            generator.manual_seed(key)
         self._guards = not isinstance(sampler, list | tuple | range)
         self._guards_each = self._guards and not _draws_once(sampler)
         with self._own_generators():
@@ -222,6 +229,20 @@ def _generators(sampler: Any) -> Iterator[torch.Generator]:
         if isinstance(generator, torch.Generator):
             yield generator
         sampler = getattr(sampler, "sampler", None)
+
+
+_given_seeds: WeakKeyDictionary[torch.Generator, tuple[int, int]] = WeakKeyDictionary()
+"""The seed that the user gave a generator, and the one that it was given here since."""
+
+
+def _seed_for_epoch(generator: torch.Generator, epoch: int) -> None:
+    """Seeds a sampler's own generator from the seed that it was given: as it is in the first epoch, so that its order is torch's."""
+    given, last = _given_seeds.get(generator, (0, None))
+    if generator.initial_seed() != last:
+        given = generator.initial_seed()
+    seed = given if epoch == 0 else derive(given, _SAMPLER_DOMAIN, epoch) >> 1
+    generator.manual_seed(seed)
+    _given_seeds[generator] = given, seed
 
 
 def _global_states() -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ class SharedSeed:
     def __init__(self, given: int | None, generator: torch.Generator | None) -> None:
         if given is not None and (isinstance(given, bool) or not hasattr(given, "__index__")):
             raise ArgumentError(f"seed must be a whole number or None; got {given!r}.")
-        self._value = None if given is None else operator.index(given)
+        self._value = self._given = None if given is None else operator.index(given)
         self._generator = generator
 
     @property
@@ -45,12 +45,21 @@ class SharedSeed:
         """The seed if there is one already."""
         return self._value
 
+    @property
+    def given(self) -> int | None:
+        """The seed that the user gave; None where it was, or will be, drawn."""
+        return self._given
+
     def set(self, value: int) -> None:
         """Takes the seed of a state."""
         self._value = value
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_value": self.value, "_generator": None}  # a copy of a loader has the loader's own batches
+        return {
+            "_value": self.value,
+            "_given": self._given,
+            "_generator": None,
+        }  # a copy of a loader has the loader's own batches
 
 
 def draw_seed(generator: torch.Generator | None) -> int:

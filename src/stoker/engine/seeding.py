@@ -17,7 +17,7 @@ import torch
 
 from stoker.engine.generators import PrivateGenerator, find_generators
 from stoker.engine.purity import draws_nothing, only_indexes
-from stoker.order.keys import set_current_key
+from stoker.order.keys import current_key, set_current_key
 
 _MASK32 = 0xFFFFFFFF
 
@@ -57,18 +57,19 @@ class Seeder:
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Gives the training loop its own random state back afterwards: inline execution shares its generators."""
+        outer = current_key()  # not None where a sample of a loader loads by a loader of its own
         if not self.foreign:
             try:
                 yield
             finally:
-                set_current_key(None)
+                set_current_key(outer)
             return
         saved = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
         private = [(generator, generator.state()) for generator in self._private]
         try:
             yield
         finally:
-            set_current_key(None)
+            set_current_key(outer)
             random.setstate(saved[0])
             np.random.set_state(saved[1])
             torch.default_generator.set_state(saved[2])

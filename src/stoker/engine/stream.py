@@ -14,8 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch.utils.data import IterDataPipe, graph_settings
+
 from stoker.engine.protocol import StreamStart, Work
 from stoker.errors import StateError
+from stoker.order.keys import derive
 
 
 class ExhaustedError(Exception):
@@ -33,8 +37,11 @@ class Streamed:
 class Stream:
     """One run through the iterable dataset of `work`, from `start` on."""
 
-    def __init__(self, work: Work, start: StreamStart) -> None:
+    def __init__(self, work: Work, start: StreamStart, epoch: int) -> None:
         self._work = work
+        if isinstance(work.dataset, IterDataPipe):  # all its shards shuffle alike, as torch has it
+            shared = torch.Generator().manual_seed(derive(work.seed, epoch) >> 1)
+            graph_settings.apply_random_seed(work.dataset, shared)
         state = start.state or {}
         if state.get("dataset") is not None:
             work.dataset.load_state_dict(state["dataset"])

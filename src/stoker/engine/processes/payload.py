@@ -75,17 +75,25 @@ class Surroundings:
             torch_collate.default_collate_fn_map.update(self.collate_functions)
 
 
+class InheritanceError(TravelError):
+    """The work holds what only a forked child can share: locks, values and queues of Python's multiprocessing."""
+
+
 def send(work: Work) -> int:
     """Writes the payload of `work`; returns the descriptor of its file, which the caller closes.
 
     Raises:
+        InheritanceError: it can only be inherited, by a forked process.
         TravelError: naming the attribute that cannot be sent, and what to do.
     """
     surroundings = _pickle(Surroundings.here())
     try:
         parcel = _pickle(work)
     except Exception as error:
-        raise TravelError(_explain(work, error)) from error
+        inherited = isinstance(error, RuntimeError) and "through inheritance" in str(
+            error
+        )  # multiprocessing's own words
+        raise (InheritanceError if inherited else TravelError)(_explain(work, error)) from error
     fd = anonymous_file()
     sizes = [_pages(surroundings.num_bytes), _pages(parcel.num_bytes)]
     os.ftruncate(fd, PAGE_BYTES + sum(sizes))

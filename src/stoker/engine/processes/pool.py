@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import multiprocessing
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ from stoker.batch.slots import SMALL_BYTES
 from stoker.engine.budget import available_memory_bytes
 from stoker.engine.failures import RemoteError, Skipped
 from stoker.engine.processes.launch import ContextLauncher, Death, Launch, Launcher, ZygoteLauncher
+from stoker.engine.processes.payload import InheritanceError
 from stoker.engine.processes.wire import (
     CLAIM,
     MAX_OUTSTANDING_TASKS,
@@ -67,12 +69,23 @@ class ProcessExecutor(SlottedExecutor):
         self._result_read, self._result_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._result_read, False)
         fds = [*self._task_reads, *self._task_writes, self._result_read, self._result_write]
-        self._finalizer = weakref.finalize(self, _close, os.getpid(), self._launcher, fds)
         base_seed = worker_seed(work.seed, epoch, self.num_workers)
         loop_fds = [*self._task_writes, self._result_read]
-        self._launcher.start(Launch(work, base_seed, arena, self._task_reads, self._result_write, loop_fds))
+        self._launch(Launch(work, base_seed, arena, self._task_reads, self._result_write, loop_fds), fds)
         self._poll = select.poll()
         self._watch()
+
+    def _launch(self, launch: Launch, fds: list[int]) -> None:
+        self._finalizer = weakref.finalize(self, _close, os.getpid(), self._launcher, fds)
+        try:
+            self._launcher.start(launch)
+        except InheritanceError:
+            if "fork" not in multiprocessing.get_all_start_methods():
+                raise
+            self._finalizer.detach()  # nothing was started; fork from here, as torch does: the dataset asks for it
+            self._launcher = ContextLauncher(multiprocessing.get_context("fork"))
+            self._finalizer = weakref.finalize(self, _close, os.getpid(), self._launcher, fds)
+            self._launcher.start(launch)
 
     def _watch(self) -> None:
         self._poll = select.poll()
@@ -293,9 +306,9 @@ def _obituary(death: Death) -> str:
 
 def _signal_name(number: int) -> str:
     try:
-        return signal.Signals(number).name
+        return f"{signal.strsignal(number)} ({signal.Signals(number).name})"
     except ValueError:
-        return str(number)
+        return signal.strsignal(number) or str(number)
 
 
 def _memory_evidence(death: Death) -> str:
