@@ -92,6 +92,7 @@ class Loader(DataLoader[Any]):
         self._policy = ErrorPolicy.of(on_error)
         self._memory_bytes = None if memory_limit is None else parse_bytes(memory_limit)
         self._seed = SharedSeed(seed, generator)
+        vars(self)["seed"] = seed  # the property hides it; Lightning builds a loader anew from vars()
         self._shuffles = bool(shuffle)
         self._own_order = sampler is None and batch_sampler is None and not isinstance(dataset, IterableDataset)
         self._crew = Crew()
@@ -116,6 +117,30 @@ class Loader(DataLoader[Any]):
     def seed(self) -> int:
         """The seed of order and randomness; drawn now where none was given. With several ranks, a collective operation."""
         return self._seed.value
+
+    @property
+    def sampler(self) -> Any:  # type: ignore[override]
+        """The user's own, else one of torch's kinds for the ranks that there are now: a process group may come after the loader."""
+        if self._own_order and current_rank() != (self._sampler.split.rank, self._sampler.split.world_size):
+            plan = self._order_plan(self.dataset, self.batch_size, self.drop_last)
+            self._sampler = order_sampler(self.dataset, plan.order, plan.split, self._shuffles)
+            if self.batch_sampler is not None:
+                self.batch_sampler.sampler = self._sampler  # type: ignore[attr-defined]
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, value: Any) -> None:
+        self._sampler = value
+
+    @property
+    def _is_accelerate_prepared(self) -> bool:
+        """Accelerate asks for this before it builds another loader from this one, which would be split over ranks twice."""
+        if self._own_order and (ranks := current_rank()[1]) > 1:
+            raise ArgumentError(
+                f"this loader's batches are those of one rank of {ranks} already, and Accelerate would split them once more; "
+                "give it stoker.integrations.accelerate.AcceleratedLoader(loader) instead."
+            )
+        return False
 
     def _order_plan(self, dataset: Any, batch_size: int | None, drop_last: bool) -> OrderPlan:
         length, (rank, world_size) = len(dataset), current_rank()
@@ -257,10 +282,14 @@ class Loader(DataLoader[Any]):
         self._next, self._newest = loaded.progress, None
 
     def set_epoch(self, epoch: int) -> None:
-        """The next ``iter()`` begins `epoch`. Passed on to a user's sampler that has a `set_epoch` of its own."""
+        """The next ``iter()`` begins `epoch`; where a state of that epoch was just loaded, it goes on from there.
+
+        Passed on to a user's sampler that has a `set_epoch` of its own.
+        """
         if epoch < 0:
             raise ArgumentError(f"epoch must be at least 0; got {epoch}.")
-        self._next, self._newest = Progress(epoch), None
+        if self._newest is not None or epoch != self._next.epoch:
+            self._next, self._newest = Progress(epoch), None
         parts: tuple[Any, ...] = () if self._own_order else (self.sampler, self.batch_sampler)
         for part in parts:
             if hasattr(part, "set_epoch"):
