@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any
@@ -20,7 +21,7 @@ from stoker.engine.fetch import Fetcher
 from stoker.engine.iterator import LoaderIterator, can_pin
 from stoker.engine.plan import ElementSampler, LateOrder, OrderPlan, Plan, SamplerPlan, StreamPlan, remaining
 from stoker.engine.progress import Meter, Progress
-from stoker.engine.protocol import Work
+from stoker.engine.protocol import BatchSpec, Work
 from stoker.engine.ranks import SharedSeed, current_rank
 from stoker.engine.read_ahead import with_read_ahead
 from stoker.engine.resume import describe_state, read_state
@@ -98,6 +99,7 @@ class Loader(DataLoader[Any]):
         self._crew = Crew()
         self._next = Progress(epoch=0)
         self._newest: Progress | None = None
+        self._iterator: weakref.ref[LoaderIterator] | None = None  # the newest
         self._meter = Meter()
         if self._own_order:
             plan = self._order_plan(dataset, batch_size, drop_last)
@@ -109,6 +111,7 @@ class Loader(DataLoader[Any]):
             prefetch_factor=prefetch_factor, persistent_workers=persistent_workers,
             pin_memory_device=pin_memory_device, in_order=in_order,
         )  # fmt: skip
+        self._attach()
         choose(self._work(seed=0), self._equipment())  # says at once what cannot work
 
     # The parts
@@ -126,11 +129,27 @@ class Loader(DataLoader[Any]):
             self._sampler = order_sampler(self.dataset, plan.order, plan.split, self._shuffles)
             if self.batch_sampler is not None:
                 self.batch_sampler.sampler = self._sampler  # type: ignore[attr-defined]
+            self._attach()
         return self._sampler
 
     @sampler.setter
     def sampler(self, value: Any) -> None:
         self._sampler = value
+
+    def _attach(self) -> None:
+        """Loops written for torch choose the epoch by ``loader.sampler.set_epoch(epoch)``: Lightning's, and those for several ranks."""
+        if self._own_order:
+            self._sampler.on_set_epoch = weakref.WeakMethod(self._follow_sampler)
+
+    def _follow_sampler(self, epoch: int) -> None:
+        """Lightning calls ``iter()`` first when it resumes: so an iterator that has given nothing yet still changes its epoch."""
+        newest, iterator = self._newest, None if self._iterator is None else self._iterator()
+        if newest is not None and newest.last is None and not newest.ended and iterator is not None:
+            if newest.epoch != epoch:
+                self._newest, self._next = Progress(epoch), Progress(epoch + 1)
+                iterator.restart(self._specs(self._plan(), self._newest), self._newest)
+        elif self._next.epoch != epoch:
+            self._next = Progress(epoch)
 
     @property
     def _is_accelerate_prepared(self) -> bool:
@@ -186,14 +205,18 @@ class Loader(DataLoader[Any]):
     def __iter__(self) -> LoaderIterator:  # type: ignore[override]
         progress, self._next = self._next, Progress(self._next.epoch + 1)
         plan, skip = self._plan(), progress.step if self._is_iterable else 0
-        endless = isinstance(plan, OrderPlan) and self.persistent_workers
-        specs = remaining(plan, progress, endless=endless)
-        if self._own_order:
-            specs = with_read_ahead(specs, self.dataset, self.batch_size or 1)
+        specs = self._specs(plan, progress)
         session = self._crew.engage(lambda: self._work(self.seed), self._equipment(), progress.epoch)
         self._newest, self._meter = progress, Meter()
         pins = self.pin_memory and can_pin()
-        return LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=pins)
+        iterator = LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=pins)
+        self._iterator = weakref.ref(iterator)
+        return iterator
+
+    def _specs(self, plan: Plan, progress: Progress) -> Iterator[BatchSpec]:
+        endless = isinstance(plan, OrderPlan) and self.persistent_workers
+        specs = remaining(plan, progress, endless=endless)
+        return with_read_ahead(specs, self.dataset, self.batch_size or 1) if self._own_order else specs
 
     def __len__(self) -> int:
         """Batches in an epoch, on this rank; as torch's where the dataset is iterable or the sampler the user's."""
@@ -312,11 +335,12 @@ class Loader(DataLoader[Any]):
         return explain_plan(self._plan(), self._work(seed=0), self._equipment(), len(self) if self._own_order else None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_crew": None, "_meter": None}
+        return {**self.__dict__, "_crew": None, "_meter": None, "_iterator": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._crew, self._meter = Crew(), Meter()
+        self._attach()
 
 
 def _check(batch_size: int | None, batch_sampler: Any, num_workers: int | str, reseed: str, tail: str) -> None:

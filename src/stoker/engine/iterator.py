@@ -73,6 +73,12 @@ class LoaderIterator(Iterator[Any]):
         session.delivery.failed = None
         self._progress.count(failed)
 
+    def restart(self, specs: Iterator[BatchSpec], progress: Progress) -> None:
+        """Begins at another place instead; nothing was handed out so far."""
+        assert self._session is not None
+        self._progress = progress
+        self._session.delivery.begin(specs, progress.epoch, progress.step)
+
     def close(self) -> None:
         """Leaves the epoch: nothing more is loaded."""
         self._leave()

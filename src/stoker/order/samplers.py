@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch.utils.data import DistributedSampler, RandomSampler, Sampler, SequentialSampler
@@ -22,6 +22,7 @@ class _OrderSampler:
         self.order = order
         self.split = split
         self.epoch = 0
+        self.on_set_epoch: Callable[[], Callable[[int], None] | None] | None = None  # a weak reference
 
     def __iter__(self) -> Iterator[int]:
         split = self.split
@@ -34,8 +35,14 @@ class _OrderSampler:
         return self.split.num_rows
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration yields the order of `epoch`."""
+        """The next iteration yields the order of `epoch`; so does that of the loader which shows this sampler."""
         self.epoch = epoch
+        follow = None if self.on_set_epoch is None else self.on_set_epoch()
+        if follow is not None:
+            follow(epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "on_set_epoch": None}  # a copy is nobody's
 
 
 class OrderSequentialSampler(_OrderSampler, SequentialSampler):
