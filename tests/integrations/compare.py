@@ -10,18 +10,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integrations.phases import EPOCHS, LENGTH, Kill
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+QUICK_AND_ALL = pytest.mark.parametrize(
+    "quick", [["quick"], pytest.param([], marks=pytest.mark.slow)], ids=["quick", "all"]
+)
+"""For tests of `kills[:1]` that are quick enough for every day, and of all the others."""
+
+
 def run_module(name: str, *arguments: str | Path) -> str:
-    """Runs ``python -m tests.integrations.name``; returns what it printed."""
+    """Runs ``python -m name`` in the project's root; returns what it printed."""
     paths = [str(PROJECT), str(PROJECT / "benchmarks"), os.environ.get("PYTHONPATH", "")]
     result = subprocess.run(
-        [sys.executable, "-m", f"tests.integrations.{name}", *map(str, arguments)],
+        [sys.executable, "-m", name, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=110, check=False,
+        capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
     return result.stdout

@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tests.integrations.phases import BATCH_SIZE, EPOCH_END, EPOCHS, MID_EPOCH, SECOND_EPOCH, Ids, Kill, Run, main
+from tests.integrations.phases import (
+    BATCH_SIZE,
+    EPOCH_END,
+    EPOCHS,
+    FORKED_WORKER,
+    MID_EPOCH,
+    SECOND_EPOCH,
+    Ids,
+    Kill,
+    Run,
+    main,
+)
 
 import lightning  # isort: skip  # after phases, which makes torchvision importable
 import torch  # isort: skip
@@ -14,7 +25,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint  # isort: skip
 from stoker import Loader  # isort: skip
 
 KILLS = [MID_EPOCH, SECOND_EPOCH, EPOCH_END]
-DDP_KILLS = [Kill(2, 3)]
+DDP_KILLS = [Kill(2, 3), Kill(3, 4)]
 
 
 class Model(lightning.LightningModule):
@@ -39,7 +50,7 @@ def train(run: Run, batch_size: int = BATCH_SIZE, **arguments: Any) -> None:
         max_epochs=EPOCHS, accelerator="cpu", callbacks=[checkpoint], logger=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, **arguments,
     )  # fmt: skip
-    loader = Loader(Ids(), batch_size, shuffle=True, seed=7, num_workers=1)  # before there is a process group
+    loader = Loader(Ids(), batch_size, shuffle=True, seed=7, **FORKED_WORKER)  # before there is a process group
     trainer.fit(Model(run), loader, ckpt_path=str(run.folder / "at.ckpt") if run.resumes else None, weights_only=False)
 
 

@@ -72,8 +72,12 @@ class Run:
 
 
 def main(train: Callable[[Run], Any], kills: Sequence[Kill]) -> None:
-    """The phases, in the folder that the command line names; fails unless exactly those die that should."""
+    """The phases, in the folder that the command line names; fails unless exactly those die that should.
+
+    With "quick" in the command line too, the first of `kills` alone.
+    """
     warnings.simplefilter("ignore")
+    kills = kills[:1] if "quick" in sys.argv else kills
     folder = Path(sys.argv[1])
     _phase(train, Run(folder / "checkpoints", folder / "undisturbed", every=100))
     for number, kill in enumerate(kills):
@@ -95,3 +99,7 @@ def _phase(train: Callable[[Run], Any], run: Run) -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if (code != 0) != (run.dies_at is not None):
         sys.exit(f"{run} ended with {code}")
+
+
+FORKED_WORKER: dict[str, Any] = {"num_workers": 1, "multiprocessing_context": "fork"}
+"""For loaders: a worker that runs ahead of the loop, and is there at once."""
