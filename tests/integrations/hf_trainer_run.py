@@ -13,8 +13,8 @@ from transformers.trainer_utils import get_last_checkpoint  # isort: skip
 from stoker import Loader  # isort: skip
 from stoker.integrations.accelerate import AcceleratedLoader  # isort: skip
 
-ACCUMULATED = 2  # batches for each step, after which alone there are checkpoints
-KILLS = [Kill(4, 7), Kill(2, 15)]
+ACCUMULATED = 2  # batches for each step, by which checkpoints are counted; an epoch has five such groups and one of one
+KILLS = [Kill(2, 7, 4), Kill(1, 16, 15)]
 
 
 class Model(torch.nn.Module):
@@ -39,7 +39,7 @@ class StokerTrainer(Trainer):
 
 def train(run: Run) -> None:
     arguments = TrainingArguments(
-        str(run.folder), num_train_epochs=EPOCHS, save_steps=max(1, run.every // ACCUMULATED), logging_strategy="no",
+        str(run.folder), num_train_epochs=EPOCHS, save_steps=run.every, logging_strategy="no",
         per_device_train_batch_size=BATCH_SIZE, gradient_accumulation_steps=ACCUMULATED, learning_rate=1e-6,
         seed=7, use_cpu=True, disable_tqdm=True, report_to=[], save_only_model=False,
     )  # fmt: skip

@@ -25,7 +25,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint  # isort: skip
 from stoker import Loader  # isort: skip
 
 KILLS = [MID_EPOCH, SECOND_EPOCH, EPOCH_END]
-DDP_KILLS = [Kill(2, 3), Kill(3, 4)]
+DDP_KILLS = [Kill(2, 3, 2), Kill(3, 4, 3)]
 
 
 class Model(lightning.LightningModule):

@@ -38,18 +38,17 @@ class Ids(Dataset[dict[str, torch.Tensor]]):
 
 @dataclass(frozen=True)
 class Kill:
-    """A checkpoint after every `every` batches; death before batch `at`, counted from 0 over all epochs."""
+    """A checkpoint after every `every` batches, or steps; death before batch `at`; the last checkpoint has `resumes_at` batches behind it.
+
+    Batches are counted from 0 over all epochs.
+    """
 
     every: int
     at: int
-
-    @property
-    def resumes_at(self) -> int:
-        """The batches that the last checkpoint has behind it."""
-        return self.at // self.every * self.every
+    resumes_at: int
 
 
-MID_EPOCH, SECOND_EPOCH, EPOCH_END = Kill(3, 8), Kill(4, 19), Kill(11, 13)
+MID_EPOCH, SECOND_EPOCH, EPOCH_END = Kill(3, 8, 6), Kill(4, 19, 16), Kill(11, 13, 11)
 
 
 @dataclass(frozen=True)

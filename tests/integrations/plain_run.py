@@ -19,7 +19,7 @@ from stoker import Loader  # isort: skip
 from stoker.train import accumulate  # isort: skip
 
 KILLS = [MID_EPOCH, SECOND_EPOCH]
-DDP_KILLS = [Kill(2, 5)]  # three batches to an epoch, two to a step, and then one
+DDP_KILLS = [Kill(1, 2, 2), Kill(1, 4, 3)]  # three batches to an epoch: two to a step, and then one
 
 
 class Transformed(Ids):

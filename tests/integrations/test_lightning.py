@@ -21,4 +21,4 @@ def test_a_killed_run_goes_on(tmp_path: Path, quick: list[str]) -> None:
 @pytest.mark.slow  # two processes for each run
 def test_two_killed_processes_go_on(tmp_path: Path) -> None:
     run_module("tests.integrations.lightning_run", tmp_path, "ddp")
-    assert_goes_on(tmp_path, [Kill(2, 3), Kill(3, 4)], ranks=2)
+    assert_goes_on(tmp_path, [Kill(2, 3, 2), Kill(3, 4, 3)], ranks=2)
