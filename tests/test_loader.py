@@ -10,11 +10,19 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 import stoker
 from stoker import Loader
-from stoker.testing import epoch_hashes
+from stoker.testing import batch_hash, epoch_hashes
 from tests.leaks import Holdings
 
 TEN = TensorDataset(torch.arange(10))
@@ -161,3 +169,73 @@ def test_stats_and_explain_speak_of_this_loader() -> None:
     text = loader.explain()
     assert "shuffled, 10 samples, 3 batches of 4" in text
     assert "one gather" in text
+
+
+def test_the_epoch_can_be_chosen_by_the_sampler_as_with_torch() -> None:
+    loader = Loader(TEN, 3, shuffle=True, seed=5)
+    epochs = [epoch_hashes(loader) for _ in range(3)]
+    for epoch in (0, 2, 2, 1):
+        loader.sampler.set_epoch(epoch)
+        assert epoch_hashes(loader) == epochs[epoch]
+    iterator = iter(loader)  # of epoch 2, and nothing is asked of it yet
+    loader.sampler.set_epoch(0)
+    assert [batch_hash(batch) for batch in iterator] == epochs[0]
+    assert epoch_hashes(loader) == epochs[1]
+
+
+def test_a_sampler_s_epoch_does_not_disturb_one_that_is_running() -> None:
+    loader = Loader(TEN, 3, shuffle=True, seed=5)
+    first, second = epoch_hashes(loader), epoch_hashes(loader)
+    loader.set_epoch(0)
+    iterator = iter(loader)
+    begun = [batch_hash(next(iterator))]
+    loader.sampler.set_epoch(0)
+    assert loader.state_dict()["samples"] == 3
+    assert begun + [batch_hash(batch) for batch in iterator] == first
+    assert epoch_hashes(loader) == first
+    assert epoch_hashes(loader) == second
+
+
+@pytest.mark.parametrize("chooses", [Loader.set_epoch, lambda loader, epoch: loader.sampler.set_epoch(epoch)])
+def test_a_place_that_was_loaded_survives_the_choice_of_its_epoch(chooses: Callable[[Loader, int], None]) -> None:
+    loader = Loader(TEN, 3, shuffle=True, seed=5)
+    epoch_hashes(loader)
+    wanted = [batch_hash(batch) for batch in loader][1:]
+    loader.set_epoch(1)
+    next(iter(loader))
+    resumed = pickle.loads(pickle.dumps(Loader(TEN, 3, shuffle=True, seed=5)))
+    resumed.load_state_dict(loader.state_dict())
+    chooses(resumed, 1)
+    assert epoch_hashes(resumed) == wanted
+    chooses(resumed, 1)  # chosen again, it begins anew
+    assert epoch_hashes(resumed)[1:] == wanted
+
+
+def test_a_state_of_an_epoch_s_end_goes_on_with_the_epoch_that_is_chosen() -> None:
+    loader = Loader(TEN, 5, shuffle=True, seed=5)
+    next(iterator := iter(loader)), next(iterator)
+    resumed = Loader(TEN, 5, shuffle=True, seed=5)
+    resumed.load_state_dict(loader.state_dict())
+    iterator = iter(resumed)
+    resumed.sampler.set_epoch(1)
+    assert [batch_hash(batch) for batch in iterator] == epoch_hashes(loader)
+
+
+def test_a_loader_made_before_the_ranks_shows_their_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = Loader(TEN, 3, shuffle=True, seed=5)
+    whole = loader.batch(0, 0)[0].tolist()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert isinstance(loader.sampler, DistributedSampler)
+    assert loader.batch_sampler.sampler is loader.sampler
+    assert [batch[0].tolist() for batch in loader] == [TEN.tensors[0][rows].tolist() for rows in loader.batch_sampler]
+    assert not set(loader.batch(0, 0)[0].tolist()) & set(whole)
+    epoch_one = [batch[0].tolist() for batch in loader]
+    loader.sampler.set_epoch(1)
+    assert [batch[0].tolist() for batch in loader] == epoch_one
+    with pytest.raises(stoker.ArgumentError, match="one rank of 2 already, and Accelerate would split them once more"):
+        getattr(loader, "_is_accelerate_prepared")  # noqa: B009
+
+
+def test_its_arguments_can_be_had_by_name() -> None:
+    assert vars(Loader(TEN, seed=5))["seed"] == 5  # from there Lightning takes what it builds a loader from

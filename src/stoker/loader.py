@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
@@ -43,7 +44,7 @@ from stoker.engine.resume import describe_state, read_state
 from stoker.engine.session import Choice, Crew, Equipment, choose
 from stoker.engine.stream import ReportedLength
 from stoker.errors import ArgumentError
-from stoker.order.samplers import OrderBatchSampler, order_sampler
+from stoker.order.samplers import OrderBatchSampler, OrderSampler, order_sampler
 from stoker.order.split import Split
 
 
@@ -133,11 +134,14 @@ class Loader(DataLoader[Any]):
         self._policy = ErrorPolicy.of(on_error)
         self._memory_bytes = None if memory_limit is None else parse_bytes(memory_limit)
         self._seed = SharedSeed(seed, generator)
+        vars(self)["seed"] = seed  # the property hides it; Lightning builds a loader anew from vars()
         self._shuffles = bool(shuffle)
         self._own_order = sampler is None and batch_sampler is None and not isinstance(dataset, IterableDataset)
+        self._sampler: Any = None
         self._crew = Crew()
         self._next = Progress(epoch=0)
         self._newest: Progress | None = None
+        self._open: weakref.ref[LoaderIterator] | None = None  # the newest iterator
         self._meter = Meter()
         if order is not None or virtual_epoch is not None:
             check_order(order, virtual_epoch, shuffle, own=self._own_order)
@@ -148,7 +152,7 @@ class Loader(DataLoader[Any]):
             if isinstance(plan, BatchPlan):
                 batch_sampler = OrderBatchSampler(plan.order, plan.rank, plan.world_size, tail)
             else:
-                sampler = order_sampler(dataset, plan.order, plan.split, self._shuffles if order is None else None)
+                sampler = self._order_sampler(dataset, plan)
             shuffle = None
         super().__init__(
             dataset, batch_size, shuffle, sampler, batch_sampler,
@@ -157,6 +161,7 @@ class Loader(DataLoader[Any]):
             prefetch_factor=prefetch_factor, persistent_workers=persistent_workers,
             pin_memory_device=pin_memory_device, in_order=in_order,
         )  # fmt: skip
+        self._attach()
         choose(self._work(seed=0), self._equipment())  # says at once what cannot work
 
     # The parts
@@ -165,6 +170,46 @@ class Loader(DataLoader[Any]):
     def seed(self) -> int:
         """The seed of order and randomness; drawn now where none was given. With several ranks, a collective operation."""
         return self._seed.value
+
+    @property
+    def sampler(self) -> Any:
+        """The user's own, else one of torch's kinds for the ranks that there are now: a process group may come after the loader."""
+        shown = self._sampler
+        if isinstance(shown, OrderSampler) and current_rank() != (shown.split.rank, shown.split.world_size):
+            self._sampler = self._order_sampler(self.dataset, self._plan())
+            if self.batch_sampler is not None:
+                self.batch_sampler.sampler = self._sampler  # type: ignore[attr-defined]
+            self._attach()
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, value: Any) -> None:
+        self._sampler = value
+
+    def _attach(self) -> None:
+        """Loops written for torch choose the epoch by ``loader.sampler.set_epoch(epoch)``: Lightning's, and those for several ranks."""
+        if isinstance(self._sampler, OrderSampler):
+            self._sampler.on_set_epoch = weakref.WeakMethod(self._follow_sampler)
+
+    def _follow_sampler(self, epoch: int) -> None:
+        """Lightning calls ``iter()`` first when it resumes: so an iterator that has given nothing yet still changes its epoch."""
+        newest, iterator = self._newest, None if self._open is None else self._open()
+        if newest is not None and newest.last is None and not newest.ended and iterator is not None:
+            if newest.epoch != epoch:
+                self._newest, self._next = Progress(epoch), Progress(epoch + 1)
+                iterator.restart(self._specs(self._plan(), self._newest), self._newest)
+        elif self._next.epoch != epoch:
+            self._next = Progress(epoch)
+
+    @property
+    def _is_accelerate_prepared(self) -> bool:
+        """Accelerate asks for this before it builds another loader from this one, which would be split over ranks twice."""
+        if self._own_order and (ranks := current_rank()[1]) > 1:
+            raise ArgumentError(
+                f"this loader's batches are those of one rank of {ranks} already, and Accelerate would split them once more; "
+                "give it stoker.integrations.accelerate.AcceleratedLoader(loader) instead."
+            )
+        return False
 
     def _order_plan(self, batch_size: int | None, drop_last: bool) -> OrderPlan | BatchPlan:
         source, (rank, world_size), virtual = self._source, current_rank(), self.virtual_epoch
@@ -175,6 +220,10 @@ class Loader(DataLoader[Any]):
         order = LateOrder(source, stream)
         split = Split(len(order), batch_size or 1, rank, world_size, drop_last, self.tail)
         return OrderPlan(order, split)
+
+    def _order_sampler(self, dataset: Any, plan: Plan) -> OrderSampler:
+        assert isinstance(plan, OrderPlan)  # one of batches is shown as a batch_sampler
+        return order_sampler(dataset, plan.order, plan.split, self._shuffles if self.order is None else None)
 
     def _plan(self) -> Plan:
         if self._own_order:
@@ -217,20 +266,25 @@ class Loader(DataLoader[Any]):
     def __iter__(self) -> LoaderIterator:  # type: ignore[override]
         progress, self._next = self._next, Progress(self._next.epoch + 1)
         plan = self._plan()
-        ours = isinstance(plan, OrderPlan | BatchPlan)
-        specs = remaining(plan, progress, endless=ours and self.persistent_workers)
-        if isinstance(plan, OrderPlan | BatchPlan):
-            specs = with_read_ahead(specs, self.dataset, plan.rows_per_batch(progress.epoch))
+        specs = self._specs(plan, progress)
         session = self._crew.engage(lambda: self._work(self.seed), self._equipment(), progress.epoch)
         self._newest, self._meter = progress, Meter()
         reported = None
         if self._is_iterable:
             reported = ReportedLength(self.dataset, self._IterableDataset_len_called, self.num_workers)
         pins = self.device is None and self.pin_memory and can_pin(self.pin_memory_device)
-        return LoaderIterator(
+        iterator = LoaderIterator(
             self._crew, session, specs, progress, self._meter, pins=pins, wrap=self._on_device, reported=reported,
             length=plan.num_steps(progress.epoch),
         )  # fmt: skip
+        self._open = weakref.ref(iterator)
+        return iterator
+
+    def _specs(self, plan: Plan, progress: Progress) -> Iterator[BatchSpec]:
+        if not isinstance(plan, OrderPlan | BatchPlan):
+            return remaining(plan, progress, endless=False)
+        specs = remaining(plan, progress, endless=self.persistent_workers)
+        return with_read_ahead(specs, self.dataset, plan.rows_per_batch(progress.epoch))
 
     def _on_device(self, delivery: Any) -> Any:
         if self.device is None:
@@ -345,10 +399,14 @@ class Loader(DataLoader[Any]):
         self._next, self._newest = loaded.progress, None
 
     def set_epoch(self, epoch: int) -> None:
-        """The next ``iter()`` begins `epoch`. Passed on to a user's sampler that has a `set_epoch` of its own."""
+        """The next ``iter()`` begins `epoch`; where a state of that epoch was just loaded, it goes on from there.
+
+        Passed on to a user's sampler that has a `set_epoch` of its own.
+        """
         if epoch < 0:
             raise ArgumentError(f"epoch must be at least 0; got {epoch}.")
-        self._next, self._newest = Progress(epoch), None
+        if self._newest is not None or epoch != self._next.epoch:
+            self._next, self._newest = Progress(epoch), None
         parts: tuple[Any, ...] = () if self._own_order else (self.sampler, self.batch_sampler)
         for part in parts:
             if hasattr(part, "set_epoch"):
@@ -373,11 +431,12 @@ class Loader(DataLoader[Any]):
         return explain_plan(self._plan(), work, equipment, epoch, device, self._placed[1].describe())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_crew": None, "_meter": None, "_lane": None}
+        return {**self.__dict__, "_crew": None, "_meter": None, "_lane": None, "_open": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._crew, self._meter = Crew(), Meter()
+        self._attach()
 
 
 def _check(batch_size: int | None, batch_sampler: Any, num_workers: int | str, reseed: str, tail: str) -> None:

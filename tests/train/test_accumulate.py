@@ -74,7 +74,9 @@ def test_a_state_taken_after_a_step_is_that_of_the_group_s_end() -> None:
         if micro.should_step:
             states.append((len(seen), loader.state_dict()))
     assert [count for count, _ in states] == [8, 16, 20]
-    for count, state in states[:2]:
+    assert [state["samples"] for _, state in states] == [8, 16, 20]
+    assert loader.state_dict()["epoch"] == 1  # after the loop, and not before its last step
+    for count, state in states:
         resumed = Loader(data, 2, shuffle=True)
         resumed.load_state_dict(state)
         rest = [row for micro in accumulate(resumed, 4) for row in micro.batch[0].tolist()]

@@ -41,6 +41,10 @@ class LoaderIterator(Iterator[Any]):
         self._meter = meter
         self._reported, self._length = reported, length
         self._delivery = wrap(session.delivery)
+        self._begin(specs)
+
+    def _begin(self, specs: Iterator[BatchSpec]) -> None:
+        progress = self._progress
         state = self._delivery.begin(specs, progress.epoch, progress.step)
         if progress.streams is not None:
             progress.streams.begin(state)
@@ -88,6 +92,11 @@ class LoaderIterator(Iterator[Any]):
             return
         self._delivery.failed = None
         self._progress.count(failed)
+
+    def restart(self, specs: Iterator[BatchSpec], progress: Progress) -> None:
+        """Begins at another place instead; nothing was handed out so far."""
+        self._progress = progress
+        self._begin(specs)
 
     def close(self) -> None:
         """Leaves the epoch: nothing more is loaded."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch.utils.data import DistributedSampler, RandomSampler, Sampler, SequentialSampler
@@ -15,8 +15,8 @@ from stoker.order.token_budget import BatchOrder
 _BLOCK_STEPS = 1024  # steps whose positions are asked of the order at once, where one rank takes all
 
 
-class _OrderSampler:
-    """Yields this rank's samples of `epoch`, step by step, as ints."""
+class OrderSampler(Sampler[int]):
+    """Any order as a Sampler: yields this rank's samples of `epoch`, step by step, as ints."""
 
     def __init__(self, data_source: Any, order: Order, split: Split) -> None:
         # Without the constructors of torch's samplers, which draw seeds and cut the dataset themselves.
@@ -24,6 +24,7 @@ class _OrderSampler:
         self.order = order
         self.split = split
         self.epoch = 0
+        self.on_set_epoch: Callable[[], Callable[[int], None] | None] | None = None  # a weak reference
 
     def __iter__(self) -> Iterator[int]:
         split = self.split
@@ -36,15 +37,21 @@ class _OrderSampler:
         return self.split.num_rows
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration yields the order of `epoch`."""
+        """The next iteration yields the order of `epoch`; so does that of the loader which shows this sampler."""
         self.epoch = epoch
+        follow = None if self.on_set_epoch is None else self.on_set_epoch()
+        if follow is not None:
+            follow(epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "on_set_epoch": None}  # a copy is nobody's
 
 
-class OrderSequentialSampler(_OrderSampler, SequentialSampler):
+class OrderSequentialSampler(OrderSampler, SequentialSampler):
     """Stoker's sequential order as a SequentialSampler."""
 
 
-class OrderRandomSampler(_OrderSampler, RandomSampler):
+class OrderRandomSampler(OrderSampler, RandomSampler):
     """Stoker's shuffled order as a RandomSampler."""
 
     def __init__(self, data_source: Any, order: Order, split: Split) -> None:
@@ -59,11 +66,7 @@ class OrderRandomSampler(_OrderSampler, RandomSampler):
         return len(self)
 
 
-class OrderSampler(_OrderSampler, Sampler[int]):
-    """Any order as a Sampler, where one rank takes all."""
-
-
-class OrderDistributedSampler(_OrderSampler, DistributedSampler):  # type: ignore[type-arg]
+class OrderDistributedSampler(OrderSampler, DistributedSampler):  # type: ignore[type-arg]
     """Any order as a DistributedSampler: this rank's share."""
 
     def __init__(self, data_source: Any, order: Order, split: Split, *, shuffle: bool) -> None:
@@ -106,7 +109,7 @@ class OrderBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
 
-def order_sampler(data_source: Any, order: Order, split: Split, shuffle: bool | None) -> Sampler[int]:
+def order_sampler(data_source: Any, order: Order, split: Split, shuffle: bool | None) -> OrderSampler:
     """The sampler that a loader of `order` shows: Distributed with several ranks, else Random or Sequential, or neither for None."""
     if split.world_size > 1:
         return OrderDistributedSampler(data_source, order, split, shuffle=shuffle is not False)

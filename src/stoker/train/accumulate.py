@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from stoker.errors import ArgumentError
+from stoker.loader import Loader
 from stoker.train.rows import count_rows
 
 
@@ -71,16 +72,35 @@ def accumulate(
     """
     if steps < 1:
         raise ArgumentError(f"steps must be at least 1; got {steps}.")
-    return _micro_batches(iter(loader), steps, getattr(model, "no_sync", nullcontext), weight)
+    groups = _groups(iter(loader), steps, _num_left(loader))
+    return _micro_batches(groups, getattr(model, "no_sync", nullcontext), weight)
+
+
+def _num_left(loader: Any) -> int:
+    """How many batches the loader's next iterator gives; too many, or 0, where it does not say."""
+    try:
+        length = len(loader)
+    except TypeError:
+        return 0
+    return length - loader._next.step if isinstance(loader, Loader) else length
+
+
+def _groups(batches: Iterator[Any], steps: int, num_left: int) -> Iterator[list[Any]]:
+    """Lists of `steps` batches, at the end of fewer.
+
+    A loader is not asked for more than it has before its last group is handed out: its state would be that of the next epoch.
+    """
+    while group := list(islice(batches, min(steps, num_left) if num_left > 0 else steps)):
+        num_left -= len(group)
+        yield group
 
 
 def _micro_batches(
-    batches: Iterator[Any],
-    steps: int,
+    groups: Iterator[list[Any]],
     no_sync: Callable[[], AbstractContextManager[Any]],
     weight: Callable[[Any], float],
 ) -> Iterator[MicroBatch]:
-    while group := list(islice(batches, steps)):
+    for group in groups:
         weights = [weight(batch) for batch in group]
         total = sum(weights)
         if not total > 0:
