@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stoker.data.splitting import split_indices, values_of
 from stoker.errors import ArgumentError
 from stoker.image.joint import Joint
-from stoker.order.permutation import Permutation
 
 Column = Callable[[Any], Any]
 
@@ -52,6 +52,10 @@ class Dataset(torch.utils.data.Dataset[Any]):
     def as_sample(self, values: tuple[Any, ...]) -> Any:
         """A sample of these columns."""
         return values if len(values) != 1 else values[0]
+
+    def known_column(self, column: str) -> NDArray[Any] | None:
+        """The values of all samples in a column, [len], where the source knows them without reading samples."""
+        return None
 
     def sample_path(self, index: int) -> str | None:
         """The file that a sample comes from, where it comes from one."""
@@ -104,20 +108,21 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """
         return Selected(self, np.asarray(indices, dtype=np.int64))
 
-    def split(self, *fractions: float, seed: int = 0) -> tuple[Dataset, ...]:
+    def split(self, *fractions: float, seed: int = 0, stratify: Any = None, group: Any = None) -> tuple[Dataset, ...]:
         """Disjoint random parts, of these fractions of the samples; ``split(0.9)`` gives two, of 0.9 and 0.1. Decided by `seed` alone.
 
+        Args:
+            fractions: of the parts.
+            seed: decides which sample is in which part.
+            stratify: a column, or a value for each sample: every part holds each value in proportion.
+            group: likewise: samples of one value (a patient, a video) are in one part together.
+
         Raises:
-            ArgumentError: the fractions are not positive or add up to more than 1.
+            ArgumentError: the fractions are not positive or add up to more than 1; there is no such column, or it has no
+                single values; with both, a group has several values to stratify by.
         """
-        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
-            raise ArgumentError(
-                f"split needs positive fractions that add up to 1 at most; got {', '.join(map(str, fractions)) or 'none'}."
-            )
-        parts = (*fractions, 1 - fractions[0]) if len(fractions) == 1 and fractions[0] < 1 else fractions
-        shuffled = Permutation(len(self), seed)(np.arange(len(self), dtype=np.int64))
-        ends = np.round(np.cumsum(parts) * len(self)).astype(int).tolist()
-        return tuple(self.select(np.sort(shuffled[start:end])) for start, end in zip([0, *ends], ends, strict=False))
+        labels, groups = values_of(self, stratify), values_of(self, group)
+        return tuple(self.select(part) for part in split_indices(len(self), fractions, seed, labels, groups))
 
 
 class Mapped(Dataset):
@@ -187,6 +192,9 @@ class Mapped(Dataset):
 
     def as_sample(self, values: tuple[Any, ...]) -> Any:
         return self.source.as_sample(values)
+
+    def known_column(self, column: str) -> NDArray[Any] | None:
+        return None if column in self.functions else self.source.known_column(column)
 
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(index)
@@ -258,6 +266,10 @@ class Selected(Dataset):
 
     def as_sample(self, values: tuple[Any, ...]) -> Any:
         return self.source.as_sample(values)
+
+    def known_column(self, column: str) -> NDArray[Any] | None:
+        known = self.source.known_column(column)
+        return None if known is None else known[self.indices]
 
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(int(self.indices[index]))

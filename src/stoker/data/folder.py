@@ -55,6 +55,10 @@ class ImageFolder(Source):
             (os.path.join(self.root, path), int(label)) for path, label in zip(self.paths, self.targets, strict=True)
         ]
 
+    def known_column(self, column: str) -> NDArray[np.int64] | None:
+        """The labels."""
+        return self.targets if column == "label" and self.classes else None
+
     def sample_path(self, index: int) -> str:
         return os.path.join(self.root, self.paths[index])
 
