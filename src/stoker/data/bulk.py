@@ -67,7 +67,7 @@ def _tensor_reader(tensor: torch.Tensor) -> GetBatch | None:
 
 
 def prefers_workers(dataset: Any) -> bool:
-    """Whether reading a batch costs real work, as the dataset, or one that torch's wrappers hold, says (`stoker.data.Dataset.prefers_workers`)."""
+    """Whether reading a batch costs real work, as the dataset says, or one that torch's wrappers hold."""
     if type(dataset) is Subset:
         return prefers_workers(dataset.dataset)
     if type(dataset) in (ConcatDataset, StackDataset):

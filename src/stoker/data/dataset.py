@@ -202,7 +202,7 @@ class Mapped(Dataset):
         return self.source.as_sample(values)
 
     def known_column(self, column: str) -> NDArray[Any] | None:
-        return None if column in self.functions else self.source.known_column(column)
+        return None if column in self._made else self.source.known_column(column)
 
     def sample_path(self, index: int) -> str | None:
         return self.source.sample_path(index)

@@ -19,6 +19,7 @@ from stoker.data.arrow_columns import uniform_rows
 from stoker.data.gather import is_plain
 from stoker.data.handles import Handle
 from stoker.data.piece_rows import PieceRows
+from stoker.data.values import check_indices
 
 _Numbers = tuple[PieceRows, torch.dtype]
 
@@ -79,11 +80,13 @@ class _Columns:
         length: of the dataset.
     """
 
-    def __init__(self, columns: dict[str, _Numbers | type[str]], strings: Any, rows: NDArray[np.int64] | None) -> None:
-        self._columns, self._strings, self._rows = columns, strings, rows
+    def __init__(
+        self, columns: dict[str, _Numbers | type[str]], strings: Any, rows: NDArray[np.int64] | None, length: int
+    ) -> None:
+        self._columns, self._strings, self._rows, self._length = columns, strings, rows, length
 
     def read(self, indices: NDArray[np.int64]) -> dict[str, Any]:
-        indices = np.where(indices < 0, indices + self._length, indices)  # a user's sampler may count from the end
+        check_indices(indices, self._length)
         places = indices if self._rows is None else self._rows[indices]
         batch: dict[str, Any] = {}
         strings = None
