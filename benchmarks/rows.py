@@ -38,7 +38,7 @@ def compare_memory(
 
 
 def compare_file(case: Case, rounds: int) -> None:
-    """Both in the same order of samples, torch in its own process and with workers, of which the quicker counts."""
+    """Both in the same order of samples, each without and with workers, of which the quicker counts."""
     print(case.title)
     rows = len(case.order) // BATCH * BATCH
     batches = case.order[:rows].reshape(-1, BATCH).tolist()
@@ -47,12 +47,18 @@ def compare_file(case: Case, rounds: int) -> None:
         loader = DataLoader(case.theirs, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0)
         return Local(f"torch, {workers} workers", len(batches), lambda: loader)
 
-    loader = stoker.Loader(case.ours, batch_sampler=batches, num_workers=2, persistent_workers=True)
-    ours = Local(f"stoker, {loader.stats()['executor']}", len(batches), lambda: loader)
-    theirs = [torch_loader(0), torch_loader(2)]
-    alternate((*theirs, ours), rounds)
-    report((*theirs, ours), BATCH)
-    judge(ours, max(theirs, key=lambda contender: contender.rate), case.goal)
+    def our_loader(workers: int) -> Local:
+        loader = stoker.Loader(case.ours, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0)
+        return Local(f"stoker, {workers} workers: {loader.stats()['executor']}", len(batches), lambda: loader)
+
+    theirs, ours = [torch_loader(0), torch_loader(2)], [our_loader(0), our_loader(2)]
+    alternate((*theirs, *ours), rounds)
+    report((*theirs, *ours), BATCH)
+    judge(_quickest(ours), _quickest(theirs), case.goal)
+
+
+def _quickest(contenders: list[Local]) -> Local:
+    return max(contenders, key=lambda contender: contender.rate)
 
 
 def main() -> None:

@@ -18,9 +18,10 @@ import stoker
 from stoker import Loader
 from stoker.data import HDF5
 from stoker.data.hdf5 import _Numbers
+from stoker.data.hdf5_chunks import _Bands, gathered_rows
 from stoker.data.optional import require
 from stoker.testing import batch_hash
-from tests.data.source_checks import check_loaders, check_source
+from tests.data.source_checks import check_loaders, check_private, check_source
 from tests.leaks import Holdings
 
 LENGTH = 10
@@ -206,3 +207,175 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         require("h5py", extra="hdf5")
     monkeypatch.undo()
     assert require("h5py", extra="hdf5") is h5py
+
+
+# How rows are reached
+
+
+def layouts(path: Path) -> dict[str, Any]:
+    """One array in every layout; `path` holds them by name."""
+    array = np.random.default_rng(0).integers(0, 1000, (50, 3, 4)).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["contiguous"] = array
+        file.create_dataset("rows", data=array, chunks=(8, 3, 4))
+        file.create_dataset("pieces", data=array, chunks=(8, 2, 4))
+        file.create_dataset("gzip", data=array, chunks=(7, 3, 4), compression="gzip", shuffle=True)
+        file.create_dataset("grown", data=array[:20], chunks=(8, 3, 4), maxshape=(None, 3, 4)).resize(50, axis=0)
+        file["swapped"] = array.astype(">f4")
+        file.create_dataset("compact", data=array[:, 0, 0].astype(np.int8), dcpl=_compact())
+        file.create_dataset("narrow", data=array.astype(np.int32), dtype=_twelve_bits())
+    expected = dict.fromkeys(("contiguous", "rows", "pieces", "gzip", "swapped"), array)
+    grown = np.concatenate([array[:20], np.zeros((30, 3, 4), np.float32)])
+    return {**expected, "grown": grown, "compact": array[:, 0, 0].astype(np.int8), "narrow": array.astype(np.int32)}
+
+
+def _compact() -> Any:
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_layout(h5py.h5d.COMPACT)
+    return plist
+
+
+def _twelve_bits() -> Any:
+    """Integers whose bits lie elsewhere in their bytes than NumPy's."""
+    kind = h5py.h5t.STD_I32LE.copy()
+    kind.set_precision(12)
+    kind.set_offset(4)
+    return h5py.Datatype(kind)
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1000, 1 << 20])
+def test_every_layout_gives_its_rows(tmp_path: Path, cache_bytes: int, no_leaks: Holdings) -> None:
+    generator = np.random.default_rng(1)
+    for name, array in layouts(tmp_path / "x.h5").items():
+        dataset = HDF5(tmp_path / "x.h5", [name], cache_bytes=cache_bytes)
+        assert dataset.get_batch is not None
+        for _ in range(3):
+            indices = generator.integers(0, 50, 20)
+            np.testing.assert_array_equal(dataset.get_batch(indices).numpy(), array[indices], err_msg=name)
+        np.testing.assert_array_equal(dataset[7].numpy(), array[7], err_msg=name)
+        check_private(dataset)
+        for bad in (50, -1):
+            with pytest.raises(IndexError, match=f"index {bad} is out of range for 50 samples"):
+                dataset.get_batch(np.array([0, bad]))
+
+
+def test_only_what_lies_in_the_file_as_it_is_gets_mapped(tmp_path: Path) -> None:
+    layouts(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        kinds = {name: type(gathered_rows(file[name], 1 << 20)).__name__ for name in file}
+        assert gathered_rows(file["gzip"], 2 * 7 * 48 - 1) is None  # two chunks do not fit
+    bands, mapped = "_Bands", "PieceRows"
+    assert kinds == {
+        "contiguous": mapped, "rows": mapped, "swapped": mapped, "pieces": bands, "gzip": bands, "grown": bands,
+        "compact": "NoneType", "narrow": "NoneType",
+    }  # fmt: skip
+
+
+def test_a_chunk_is_decompressed_once_for_all_batches_that_fit_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("a", data=np.arange(400).reshape(100, 4), chunks=(10, 4), compression="gzip")
+    read: list[int] = []
+    original = _Bands._read
+    monkeypatch.setattr(_Bands, "_read", lambda self, band: (read.append(band), original(self, band))[1])
+    dataset = HDF5(tmp_path / "x.h5", cache_bytes=5 * 320)
+    assert dataset.chunk_rows == 10
+    assert dataset.get_batch is not None
+    blocks = np.random.default_rng(0).permutation(50)  # a block shuffle over five chunks
+    for start in range(0, 50, 7):
+        assert (
+            dataset.get_batch(blocks[start : start + 7])[:, 0] == torch.from_numpy(blocks[start : start + 7] * 4)
+        ).all()
+    assert sorted(read) == [0, 1, 2, 3, 4]
+
+
+def test_a_mapped_file_that_was_replaced_is_still_the_one_that_was_opened(tmp_path: Path) -> None:
+    dataset = HDF5(write(tmp_path / "x.h5", a=np.arange(5)))
+    dataset._readers.get()
+    (tmp_path / "x.h5").unlink()
+    write(tmp_path / "x.h5", a=np.arange(5) + 100)
+    assert dataset[2].item() == 2
+
+
+def test_compressed_files_are_read_by_workers(tmp_path: Path, numbers: Path) -> None:
+    def executor(dataset: Any) -> Any:
+        return Loader(dataset, batch_size=4, num_workers=2).stats()["executor"]
+
+    plain, zipped = HDF5(numbers, ["label"]), HDF5(numbers, ["label", "zipped"])
+    assert (plain.chunk_rows, zipped.chunk_rows) == (None, 3)
+    assert executor(plain) == "inline"
+    for dataset in (zipped, zipped.select([1, 2]), torch.utils.data.Subset(zipped, [1, 2]), zipped.map(batch=list)):
+        assert executor(dataset) == "process"
+    check_loaders(zipped)
+
+
+# Handles that a dataset of the user's keeps
+
+
+class HandWritten(torch.utils.data.Dataset[Any]):
+    """As people write it: the file is opened in __init__, and a dataset of it kept."""
+
+    def __init__(self, path: Path, mode: str = "r") -> None:
+        self.file = h5py.File(path, mode)
+        self.group = self.file["group"]
+        self.labels = self.file["label"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.from_numpy(self.group["deep/ints"][index]), self.labels[index], self.file["half"][index]
+
+
+@pytest.mark.parametrize("context", [None, "fork"])
+def test_open_handles_travel_by_path(numbers: Path, context: str | None, no_leaks: Holdings) -> None:
+    dataset = HandWritten(numbers)
+    plain: dict[str, Any] = {"batch_size": 3, "shuffle": True, "seed": 1}
+    inline = [batch_hash(batch) for batch in Loader(dataset, **plain)]
+    loader = Loader(dataset, **plain, num_workers=2, multiprocessing_context=context)
+    assert [batch_hash(batch) for batch in loader] == inline
+    assert dataset.file
+    dataset.file.close()
+
+
+def test_a_file_is_opened_once_in_a_worker_with_the_same_cache(numbers: Path) -> None:
+    class Tell(torch.utils.data.Dataset[Any]):
+        def __init__(self) -> None:
+            self.file = h5py.File(numbers, "r", rdcc_nbytes=12345, rdcc_nslots=101)
+            self.same = self.file
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> Any:
+            settings = self.file.id.get_access_plist().get_cache()
+            return settings[1], settings[2], self.same is self.file
+
+    loader = Loader(Tell(), batch_size=1, num_workers=2)
+    told = [tuple(part[0].item() for part in batch) for batch in loader]
+    assert told == [(101, 12345, True)] * 2
+
+
+def test_handles_that_cannot_be_opened_again_are_named(numbers: Path) -> None:
+    dataset = HandWritten(numbers, "r+")
+    loader = Loader(dataset, batch_size=5, num_workers=1)
+    rule = (
+        r"dataset\.file cannot be sent to worker processes: .*open in mode 'r\+'.*opened with h5py\.File\(path, 'r'\)"
+    )
+    with pytest.raises(stoker.TravelError, match=rule):
+        list(loader)
+    dataset.file.close()
+    dataset = HandWritten(numbers)
+    dataset.spare = h5py.File(numbers, "r")  # type: ignore[attr-defined]
+    dataset.spare.close()  # type: ignore[attr-defined]
+    with pytest.raises(stoker.TravelError, match=r"dataset\.spare cannot be sent .*the HDF5 file is closed"):
+        list(Loader(dataset, batch_size=5, num_workers=1))
+    dataset.file.close()
+
+
+def test_a_file_that_is_gone_when_workers_open_it_is_an_error_not_a_crash(numbers: Path) -> None:
+    dataset = HandWritten(numbers)
+    numbers.unlink()
+    with pytest.raises(FileNotFoundError, match=r"numbers\.h5"):
+        list(Loader(dataset, batch_size=5, num_workers=1))

@@ -11,11 +11,15 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 import stoker
+from stoker import Loader
 from stoker.data import HuggingFace
+from stoker.data.bulk import bulk_reader
 from stoker.data.optional import require
 from stoker.image import CenterCrop, EncodedImage, Pipeline
+from stoker.testing import batch_hash
 from tests.data.source_checks import check_loaders, check_source
 from tests.image.pictures import encoded, smooth
 from tests.leaks import Holdings
@@ -178,3 +182,87 @@ def test_without_the_library_the_extra_is_named(saved: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(stoker.MissingPackageError, match=r"datasets is not installed.*pip install 'stoker\[hf\]'"):
         stoker.open(saved)
+
+
+# Datasets that are given to a loader as they are
+
+SIMPLE: dict[str, Any] = {
+    "small": np.arange(20, dtype=np.int8),
+    "double": np.arange(20) / 3,
+    "flag": np.arange(20) % 3 == 0,
+    "text": [f"ñ{i}" for i in range(20)],
+    "ids": np.arange(60, dtype=np.uint16).reshape(20, 3),
+    "matrix": np.arange(120, dtype=np.float32).reshape(20, 2, 3),
+}
+
+
+def simple() -> dict[str, datasets.Dataset]:
+    """As made, in several pieces, selected from and shuffled."""
+    whole = datasets.Dataset.from_dict(SIMPLE)
+    pieces = datasets.concatenate_datasets([whole.select(range(7)), whole.select(range(7, 20))])
+    return {"whole": whole, "pieces": pieces, "shuffled": pieces.shuffle(seed=1).select(range(3, 17))}
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy"])
+def test_formatted_datasets_are_read_in_bulk_as_their_samples_collate(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dataset in (made.with_format(kind) for made in simple().values()):
+        get_batch = bulk_reader(dataset, True)
+        assert get_batch is not None
+        indices = [3, 0, 0, 13]
+        expected = default_collate(dataset.__getitems__(indices))
+        get_batch(np.array([0]))
+        with monkeypatch.context() as patch:  # from now on no sample is made
+            patch.setattr(datasets.Dataset, "__getitems__", None)
+            batch = get_batch(np.array(indices))
+        assert list(batch) == list(expected)
+        assert batch_hash(batch) == batch_hash(expected)
+        assert {name: type(value) for name, value in batch.items()} == {n: type(v) for n, v in expected.items()}
+        check_private_batches(get_batch)
+        for bad in (-1, len(dataset)):  # the library takes no lists that count from the end either
+            with pytest.raises(IndexError):
+                get_batch(np.array([0, bad]))
+
+
+def check_private_batches(get_batch: Any) -> None:
+    before = batch_hash(get_batch(np.array([0, 1])))
+    for value in get_batch(np.array([0, 1])).values():
+        if isinstance(value, torch.Tensor):
+            value.zero_()
+    assert batch_hash(get_batch(np.array([0, 1]))) == before
+
+
+def test_loaders_give_what_torch_gives_for_formatted_datasets() -> None:
+    dataset = simple()["shuffled"].with_format("torch")
+    expected = [batch_hash(batch) for batch in torch.utils.data.DataLoader(dataset, batch_size=4)]
+    assert [batch_hash(batch) for batch in Loader(dataset, batch_size=4, num_workers=2)] == expected
+    assert "in bulk" in Loader(dataset, num_workers=2).explain()
+
+
+@pytest.mark.parametrize(
+    "column", [[[1], [2, 3]] * 3, [1, None] * 3, [[1, 2], [3, None]] * 3, [[[1], [2, 3]], [[4], [5, 6]]] * 3]
+)
+def test_what_is_not_uniform_is_left_to_collate(column: Any) -> None:
+    dataset = datasets.Dataset.from_dict({"x": column}).with_format("torch")
+    get_batch = bulk_reader(dataset, True)
+    assert get_batch is not None
+    for indices in ([0, 2], [0, 1]):
+        try:
+            expected = batch_hash(default_collate(dataset.__getitems__(indices)))
+        except (RuntimeError, TypeError) as error:
+            with pytest.raises(type(error)):
+                get_batch(np.array(indices))
+        else:
+            assert batch_hash(get_batch(np.array(indices))) == expected
+
+
+def test_other_formats_keep_the_library_s_own_way(made: datasets.Dataset) -> None:
+    dataset = datasets.Dataset.from_dict(SIMPLE)
+    assert bulk_reader(dataset, True) is None
+    assert bulk_reader(dataset.with_format("torch", columns=["ids"], output_all_columns=True), True) is None
+    assert bulk_reader(dataset.with_transform(lambda batch: batch), True) is None
+    assert bulk_reader(made.with_format("torch"), True) is None  # images have to be decoded
+    only = bulk_reader(dataset.with_format("torch", columns=["ids"]), True)
+    assert only is not None
+    assert list(only(np.array([1]))) == ["ids"]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
 
@@ -19,6 +21,7 @@ from stoker import Loader
 from stoker.data import Arrays, ImageFolder
 from stoker.data.bulk import bulk_reader
 from stoker.data.gather import TensorRows
+from stoker.data.piece_rows import PieceRows
 from stoker.image import CenterCrop, Pipeline, RandomResizedCrop
 from stoker.testing import batch_hash
 
@@ -198,6 +201,59 @@ def test_tensor_datasets_are_read_in_bulk_and_equal_torch_s_batches() -> None:
             return tuple(tensor[index] + 1 for tensor in self.tensors)
 
     assert bulk_reader(Changed(torch.zeros(5)), True) is None
+
+    class Named(TensorDataset):
+        classes = ("a", "b")
+
+    assert bulk_reader(Named(torch.zeros(5)), True) is not None
+
+
+def test_a_tensor_is_a_dataset_of_its_rows() -> None:
+    for tensor in (torch.randn(21, 3), torch.arange(21), torch.randn(3, 21).t()):
+        assert bulk_reader(tensor, True) is not None
+        ours, theirs = list(Loader(tensor, batch_size=4)), list(DataLoader(tensor, batch_size=4))
+        assert [batch_hash(batch) for batch in ours] == [batch_hash(batch) for batch in theirs]
+        ours[0].zero_()
+        assert tensor.any()
+    assert bulk_reader(torch.tensor(3), True) is None
+
+
+class PerSample(Arrays):
+    """Refuses to give single samples."""
+
+    def read(self, index: int) -> Any:
+        raise AssertionError("a sample was made")
+
+
+def test_whole_batches_are_mapped_without_making_samples() -> None:
+    rows = PerSample(np.arange(40.0).reshape(20, 2), np.arange(20))
+    dataset = rows.map(batch=lambda batch: (batch[0] * 2, batch[1])).select(range(19, -1, -1))
+    for arguments in ({}, {"num_workers": 2}):
+        values, numbers = next(iter(Loader(dataset, batch_size=4, **arguments)))  # type: ignore[arg-type]
+        assert (values[:, 0].tolist(), numbers.tolist()) == ([76, 72, 68, 64], [19, 18, 17, 16])
+    assert rows.map(**{"0": lambda value: value}).map(batch=lambda batch: batch).get_batch is None  # type: ignore[attr-defined]
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=6),
+    st.sampled_from([np.dtype(np.uint8), np.dtype(">f4"), np.dtype(np.int64)]),
+    st.data(),
+)
+def test_rows_in_pieces_are_gathered_as_from_one_array(
+    sizes: list[int], dtype: np.dtype[Any], data: st.DataObject
+) -> None:
+    whole = np.arange(sum(sizes) * 6).reshape(-1, 3, 2).astype(dtype)
+    pieces = [piece.copy() for piece in np.split(whole, np.cumsum(sizes)[:-1])]
+    rows = PieceRows.of(pieces)
+    assert len(rows) == len(whole)
+    if len(whole):
+        indices = data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=20))
+        gathered = rows.gather(np.array(indices, np.int64))
+        assert gathered.dtype == dtype
+        np.testing.assert_array_equal(gathered, whole[indices])
+    for bad in (len(whole), -1, 1 << 62, -(1 << 62)):
+        with pytest.raises(IndexError, match=f"index {bad} is out of range for {len(whole)} samples"):
+            rows.gather(np.array([bad], np.int64))
 
 
 def test_batches_are_private_memory() -> None:

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stoker
+from stoker import Loader
 from stoker.data import Table
 from stoker.data.arrow_columns import cells_of
 from stoker.data.arrow_kinds import kind_of
@@ -374,3 +375,20 @@ def test_folders_and_names_without_tables(tmp_path: Path) -> None:
         Table(tmp_path / "x.xls")
     with pytest.raises(FileNotFoundError, match=r"there is nothing at .*y\.csv"):
         Table(tmp_path / "y.csv")
+
+
+def test_files_that_have_to_be_decoded_are_read_by_workers(tmp_path: Path) -> None:
+    table = pa.table({"x": np.arange(100)})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=30)
+    with pa.ipc.new_file(tmp_path / "t.arrow", table.schema) as writer:
+        writer.write_table(table)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(tmp_path / "z.arrow", table.schema, options=options) as writer:
+        writer.write_table(table, 40)
+    told = {
+        name: (Table(tmp_path / name).chunk_rows, Loader(Table(tmp_path / name), num_workers=2).stats()["executor"])
+        for name in ("t.parquet", "t.arrow", "z.arrow")
+    }
+    assert told == {"t.parquet": (30, "process"), "t.arrow": (None, "inline"), "z.arrow": (40, "process")}
+    assert Table(tmp_path / "t.parquet").map(batch=list).chunk_rows == 30
+    assert Table(tmp_path / "t.parquet").select([3, 1]).chunk_rows is None  # in an order of its own

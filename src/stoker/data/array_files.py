@@ -68,6 +68,10 @@ class ArrayFiles(Source):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def column(self, name: str) -> NDArray[np.int64] | None:
+        """The labels."""
+        return self.targets if self._labelled and name == self.columns[-1] else None
+
     def sample_path(self, index: int) -> str:
         return os.path.join(self.root, self.paths[index])
 

@@ -34,7 +34,7 @@ def bulk_reader(dataset: Any, collates_by_default: bool) -> GetBatch | None:
     if _is_tensor_dataset(dataset):
         return _tensor_dataset_reader(dataset)
     if type(dataset) is torch.Tensor:
-        return TensorRows(dataset).gather if dataset.ndim and is_plain(dataset) else None
+        return _tensor_reader(dataset)
     return hugging_face_reader(dataset) if is_hugging_face(dataset) else None
 
 
@@ -59,6 +59,21 @@ def _tensor_dataset_reader(dataset: TensorDataset) -> GetBatch | None:
             return [column.gather(indices) for column in columns]
 
     return get_batch
+
+
+def _tensor_reader(tensor: torch.Tensor) -> GetBatch | None:
+    rows = _tensor_dataset_reader(TensorDataset(tensor)) if tensor.ndim else None
+    return None if rows is None else lambda indices: rows(indices)[0]
+
+
+def prefers_workers(dataset: Any) -> bool:
+    """Whether reading a batch costs real work, as the dataset says, or one that torch's wrappers hold."""
+    if type(dataset) is Subset:
+        return prefers_workers(dataset.dataset)
+    if type(dataset) in (ConcatDataset, StackDataset):
+        parts = dataset.datasets
+        return any(map(prefers_workers, parts.values() if isinstance(parts, dict) else parts))
+    return bool(getattr(dataset, "prefers_workers", False))
 
 
 def _subset_reader(subset: Subset[Any]) -> GetBatch | None:

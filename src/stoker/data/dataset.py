@@ -31,6 +31,9 @@ class Dataset(torch.utils.data.Dataset[Any]):
     prefers_workers: bool = False
     """Whether a batch that is read in bulk costs real work, such as decompression: then workers pay, else they only add cost."""
 
+    chunk_rows: int | None = None
+    """Neighbouring rows that are read or decoded together, so that a block shuffle takes them together; None where each is read alone."""
+
     def __len__(self) -> int:
         raise NotImplementedError
 
@@ -174,6 +177,11 @@ class Mapped(Dataset):
     def prefers_workers(self) -> bool:  # type: ignore[override]
         """As the source does."""
         return self.source.prefers_workers
+
+    @property
+    def chunk_rows(self) -> int | None:  # type: ignore[override]
+        """As the source has them."""
+        return self.source.chunk_rows
 
     @property
     def get_batch(self) -> Callable[[NDArray[np.int64]], Any] | None:

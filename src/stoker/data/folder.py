@@ -83,7 +83,7 @@ class ImageFolder(Source):
         return EncodedBatch(addresses, np.array([len(file) for file in files], np.int64), files)
 
     def column(self, name: str) -> NDArray[Any] | None:
-        return self.targets if name == "label" else None
+        return self.targets if name == "label" and self.classes else None
 
     def number_batch(self, column: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The labels of a batch."""

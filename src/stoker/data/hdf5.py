@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stoker.data.bulk import GetBatch
 from stoker.data.handles import Handle
-from stoker.data.hdf5_chunks import GatheredRows, gathered_rows, has_filters
+from stoker.data.hdf5_chunks import GatheredRows, gathered_rows, has_filters, reads_chunks
 from stoker.data.optional import require
 from stoker.data.values import Source, as_batch, check_indices, has_torch_dtype, native
 from stoker.errors import ArgumentError, DataError, TypeMismatchError
@@ -47,7 +47,7 @@ class HDF5(Source):
         cache_bytes: of decompressed chunks, in each process.
 
     Attributes:
-        chunk_rows: rows of the largest chunk of any column, which a block shuffle reads together; None where none is chunked.
+        chunk_rows: rows of the largest chunk that is read as a whole, which a block shuffle takes together; None where none is.
         prefers_workers: whether a column is compressed.
 
     Raises:
@@ -75,7 +75,7 @@ class HDF5(Source):
             self._length = _common_length(self.path, {name: found[name] for name in self.columns})
             self._is_bulk = all(_reader(self.path, name, found[name], 0).is_bulk for name in self.columns)
             chosen = [found[name] for name in self.columns]
-            self.chunk_rows = max((dataset.chunks[0] for dataset in chosen if dataset.chunks), default=None)
+            self.chunk_rows = max((dataset.chunks[0] for dataset in chosen if reads_chunks(dataset)), default=None)
             self.prefers_workers = any(map(has_filters, chosen))
         self._readers = Handle(partial(_open_columns, self.path, self.columns, cache_bytes // len(self.columns)))
 

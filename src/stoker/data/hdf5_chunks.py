@@ -45,6 +45,11 @@ def has_filters(dataset: Any) -> bool:
     return bool(dataset.id.get_create_plist().get_nfilters())
 
 
+def reads_chunks(dataset: Any) -> bool:
+    """Whether a row costs whole chunks: they have filters, or hold parts of rows."""
+    return bool(dataset.chunks) and (has_filters(dataset) or dataset.chunks[1:] != dataset.shape[1:])
+
+
 def _mapped(dataset: Any) -> PieceRows | None:
     """The rows as they lie in the file; None where they do not: compressed, never written, in pieces, or in a type of HDF5's own."""
     h5py = require("h5py", extra="hdf5")

@@ -19,6 +19,7 @@ from stoker.data.arrow_columns import uniform_rows
 from stoker.data.gather import is_plain
 from stoker.data.handles import Handle
 from stoker.data.piece_rows import PieceRows
+from stoker.data.values import check_indices
 
 _Numbers = tuple[PieceRows, torch.dtype]
 
@@ -76,12 +77,16 @@ class _Columns:
             class of a column's strings.
         strings: the dataset in Arrow's format, with the columns of strings alone.
         rows: where the rows of the dataset lie in its table, where that is not one after the other.
+        length: of the dataset.
     """
 
-    def __init__(self, columns: dict[str, _Numbers | type[str]], strings: Any, rows: NDArray[np.int64] | None) -> None:
-        self._columns, self._strings, self._rows = columns, strings, rows
+    def __init__(
+        self, columns: dict[str, _Numbers | type[str]], strings: Any, rows: NDArray[np.int64] | None, length: int
+    ) -> None:
+        self._columns, self._strings, self._rows, self._length = columns, strings, rows, length
 
     def read(self, indices: NDArray[np.int64]) -> dict[str, Any]:
+        check_indices(indices, self._length)
         places = indices if self._rows is None else self._rows[indices]
         batch: dict[str, Any] = {}
         strings = None
@@ -112,7 +117,7 @@ def _columns(dataset: Any) -> _Columns | None:
             return None
         columns[name] = PieceRows.of([piece for piece in pieces if piece is not None]), value.dtype
     strings = [name for name, column in columns.items() if isinstance(column, type)]
-    return _Columns(columns, dataset.with_format("arrow", columns=strings), rows)
+    return _Columns(columns, dataset.with_format("arrow", columns=strings), rows, len(dataset))
 
 
 def _row_numbers(dataset: Any) -> NDArray[np.int64] | None:

@@ -39,11 +39,10 @@ class PieceRows:
         owner: Any,
     ) -> None:
         self.dtype, self.shape = np.dtype(dtype), tuple(shape)
-        self._row_bytes = self.dtype.itemsize * math.prod(self.shape)
-        self._step_bytes = self._row_bytes if step_bytes is None else step_bytes
+        self._step = np.uint64(self.dtype.itemsize * math.prod(self.shape) if step_bytes is None else step_bytes)
         self._bounds, self._num_rows = bounds, int(bounds[-1])
         # Where row 0 would be if its piece went back to it: one addition then places any row. It may wrap around, and back.
-        self._origins = addresses - bounds[:-1].astype(np.uint64) * np.uint64(self._step_bytes)
+        self._origins = addresses - bounds[:-1].astype(np.uint64) * self._step
         self._owner = owner
 
     @classmethod
@@ -67,7 +66,7 @@ class PieceRows:
             origins = self._origins
         else:
             origins = self._origins[self._bounds.searchsorted(indices, "right") - 1]
-        addresses = origins + indices.astype(np.uint64) * np.uint64(self._step_bytes)
+        addresses = origins + indices.astype(np.uint64) * self._step
         return copy_rows(addresses, self.dtype, self.shape)
 
 

@@ -22,6 +22,8 @@ class TableFile(Protocol):
     """A ``pyarrow.Schema``."""
     row_counts: list[int]
     """The rows of each block."""
+    decodes: bool
+    """Whether loading a block is work: decoding or decompression."""
 
     def load(self, block: int, columns: Sequence[str]) -> tuple[Any, int]:
         """Some columns of a block, a ``pyarrow.Table`` or ``RecordBatch``, and the bytes of memory that it takes."""
@@ -29,6 +31,8 @@ class TableFile(Protocol):
 
 class ParquetFile:
     """A block is a row group. The file is opened for each one, so that nothing is shared between threads."""
+
+    decodes = True
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -56,8 +60,8 @@ class ArrowFile:
         whole = self._open()
         self.schema = whole.schema
         # A reader of some columns copies them, and so decompresses no others; a reader of all copies nothing.
-        self._compressed = whole.num_record_batches > 0 and _bytes_outside(whole.get_batch(0), self._memory) > 0
-        counted = self._open([0]) if self._compressed else whole
+        self.decodes = whole.num_record_batches > 0 and _bytes_outside(whole.get_batch(0), self._memory) > 0
+        counted = self._open([0]) if self.decodes else whole
         self.row_counts = [counted.get_batch(number).num_rows for number in range(counted.num_record_batches)]
         self._readers: dict[tuple[int, ...], Any] = {}
 
@@ -66,7 +70,7 @@ class ArrowFile:
         return self._ipc.open_file(self._memory, options=self._ipc.IpcReadOptions(included_fields=list(fields)))
 
     def load(self, block: int, columns: Sequence[str]) -> tuple[Any, int]:
-        fields = tuple(sorted(map(self.schema.get_field_index, columns))) if self._compressed else ()
+        fields = tuple(sorted(map(self.schema.get_field_index, columns))) if self.decodes else ()
         with self._lock:  # a reader reads its dictionaries at first use
             if fields not in self._readers:
                 self._readers[fields] = self._open(fields)
@@ -76,6 +80,8 @@ class ArrowFile:
 
 class ArrowStream:
     """An Arrow IPC stream, memory-mapped: a block is a record batch. Compressed batches are held in memory, decompressed."""
+
+    decodes = False
 
     def __init__(self, path: str) -> None:
         reader = require("pyarrow").ipc.open_stream(_map(path))
@@ -88,6 +94,8 @@ class ArrowStream:
 
 class CsvFile:
     """A CSV file, read into memory once. Pickles as what was read, so that worker processes share it."""
+
+    decodes = False
 
     def __init__(self, path: str) -> None:
         csv = require("pyarrow.csv")

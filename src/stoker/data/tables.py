@@ -41,7 +41,7 @@ class Table(Source):
     a descriptor. **Parquet** has no rows to look up: a row costs decoding its whole row group (often 100,000 rows or
     more), unless that is still among the decoded ones, of which each process keeps `cache_bytes`. In file order each group is
     decoded once; shuffled over a table larger than the cache, nearly every row decodes one. Write small row groups (1,000
-    rows), shuffle in blocks, or pack the table. **CSV** is read into memory, once; workers share it.
+    rows), shuffle in blocks of some groups (`chunk_rows`), or pack the table. **CSV** is read into memory, once; workers share it.
 
     Files are opened in each process at first use, and travel to workers by path. Thread-safe.
 
@@ -49,6 +49,11 @@ class Table(Source):
         path: a file, a folder with files of one of these kinds, or several files; rows come in this order, in a folder by name.
         columns: which columns, in the order of a sample's. All if not given.
         cache_bytes: of decoded row groups and decompressed record batches, in each process; the newest one is always kept.
+
+    Attributes:
+        chunk_rows: rows of the largest row group or compressed record batch, which a block shuffle reads together; None
+            where rows are looked up one by one.
+        prefers_workers: whether there are such.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
@@ -69,6 +74,9 @@ class Table(Source):
         for name, file in zip(self.paths[1:], files[1:], strict=True):
             _check_same(name, _kinds(name, file.schema, self.columns), self.paths[0], self._kinds)
         counts = [file.row_counts for file in files]
+        self.prefers_workers = any(file.decodes for file in files)
+        decoded = [count for file in files if file.decodes for count in file.row_counts]
+        self.chunk_rows = max(decoded, default=None)
         self._block_of = np.array([(number, block) for number, rows in enumerate(counts) for block in range(len(rows))])
         self._bounds = np.cumsum([0, *(count for rows in counts for count in rows)])
         self._file_bounds = np.cumsum([0, *map(sum, counts)])

@@ -55,8 +55,8 @@ def as_batch(columns: list[Any]) -> Any:
 
 def check_indices(indices: NDArray[np.int64], length: int) -> None:
     """Raises IndexError where one of `indices` is not in ``[0, length)``."""
-    outside = indices[(indices < 0) | (indices >= length)]
-    if outside.size:
+    if len(indices) and indices.astype(np.uint64).max() >= length:  # below 0 is above as well, seen without the sign
+        outside = indices[(indices < 0) | (indices >= length)]
         raise IndexError(f"index {outside[0]} is out of range for {length} samples")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
 from stoker.batch.layout import Layout, MisfitError, RowWriter, infer_layout, view_batch
-from stoker.data.bulk import bulk_reader
+from stoker.data.bulk import bulk_reader, prefers_workers
 from stoker.data.image_rows import RowReader, row_reader
 from stoker.engine.failures import Skipped, note_sample
 from stoker.engine.protocol import BatchSpec, Kind, StreamStart, Work
@@ -85,11 +85,8 @@ class Fetcher:
 
     @property
     def prefers_workers(self) -> bool:
-        """Whether reading a batch costs real work, as the dataset says (`stoker.data.Dataset.prefers_workers`)."""
-        dataset = self._dataset
-        while type(dataset) is Subset:
-            dataset = dataset.dataset
-        return bool(getattr(dataset, "prefers_workers", False))
+        """Whether reading a batch costs real work, as the dataset says."""
+        return prefers_workers(self._dataset)
 
     @property
     def writes_rows(self) -> bool:

@@ -296,7 +296,7 @@ def as_indices(batch: Any) -> NDArray[np.int64] | list[Any]:
     if isinstance(batch, torch.Tensor):
         batch = batch.tolist()
     indices = list(batch)
-    if indices and all(type(index) is int for index in indices):
+    if set(map(type, indices)) == {int}:
         try:
             return np.array(indices, np.int64)
         except OverflowError:

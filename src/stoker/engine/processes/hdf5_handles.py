@@ -41,7 +41,7 @@ def reduce_handle(obj: Any) -> Any:
 
 def _closed(kind: Any, path: str, name: str, options: dict[str, Any]) -> Any:
     """An h5py object that is opened later, by `open_handles`."""
-    handle = kind.__new__(kind)
+    handle = object.__new__(kind)
     _waiting.append((handle, path, name, options))
     return handle
 
