@@ -99,7 +99,8 @@ class Loader(DataLoader[Any]):
         self._crew = Crew()
         self._next = Progress(epoch=0)
         self._newest: Progress | None = None
-        self._iterator: weakref.ref[LoaderIterator] | None = None  # the newest
+        self._newest_iterator: weakref.ref[LoaderIterator] | None = None
+        self._sampler: Any = None
         self._meter = Meter()
         if self._own_order:
             plan = self._order_plan(dataset, batch_size, drop_last)
@@ -122,7 +123,7 @@ class Loader(DataLoader[Any]):
         return self._seed.value
 
     @property
-    def sampler(self) -> Any:  # type: ignore[override]
+    def sampler(self) -> Any:
         """The user's own, else one of torch's kinds for the ranks that there are now: a process group may come after the loader."""
         if self._own_order and current_rank() != (self._sampler.split.rank, self._sampler.split.world_size):
             plan = self._order_plan(self.dataset, self.batch_size, self.drop_last)
@@ -143,7 +144,7 @@ class Loader(DataLoader[Any]):
 
     def _follow_sampler(self, epoch: int) -> None:
         """Lightning calls ``iter()`` first when it resumes: so an iterator that has given nothing yet still changes its epoch."""
-        newest, iterator = self._newest, None if self._iterator is None else self._iterator()
+        newest, iterator = self._newest, None if self._newest_iterator is None else self._newest_iterator()
         if newest is not None and newest.last is None and not newest.ended and iterator is not None:
             if newest.epoch != epoch:
                 self._newest, self._next = Progress(epoch), Progress(epoch + 1)
@@ -210,7 +211,7 @@ class Loader(DataLoader[Any]):
         self._newest, self._meter = progress, Meter()
         pins = self.pin_memory and can_pin()
         iterator = LoaderIterator(self._crew, session, specs, progress, self._meter, skip=skip, pins=pins)
-        self._iterator = weakref.ref(iterator)
+        self._newest_iterator = weakref.ref(iterator)
         return iterator
 
     def _specs(self, plan: Plan, progress: Progress) -> Iterator[BatchSpec]:
@@ -335,7 +336,7 @@ class Loader(DataLoader[Any]):
         return explain_plan(self._plan(), self._work(seed=0), self._equipment(), len(self) if self._own_order else None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_crew": None, "_meter": None, "_iterator": None}
+        return {**self.__dict__, "_crew": None, "_meter": None, "_newest_iterator": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
