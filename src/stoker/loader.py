@@ -141,7 +141,7 @@ class Loader(DataLoader[Any]):
         self._crew = Crew()
         self._next = Progress(epoch=0)
         self._newest: Progress | None = None
-        self._open: weakref.ref[LoaderIterator] | None = None  # the newest iterator
+        self._newest_iterator: weakref.ref[LoaderIterator] | None = None
         self._meter = Meter()
         if order is not None or virtual_epoch is not None:
             check_order(order, virtual_epoch, shuffle, own=self._own_order)
@@ -193,7 +193,7 @@ class Loader(DataLoader[Any]):
 
     def _follow_sampler(self, epoch: int) -> None:
         """Lightning calls ``iter()`` first when it resumes: so an iterator that has given nothing yet still changes its epoch."""
-        newest, iterator = self._newest, None if self._open is None else self._open()
+        newest, iterator = self._newest, None if self._newest_iterator is None else self._newest_iterator()
         if newest is not None and newest.last is None and not newest.ended and iterator is not None:
             if newest.epoch != epoch:
                 self._newest, self._next = Progress(epoch), Progress(epoch + 1)
@@ -277,7 +277,7 @@ class Loader(DataLoader[Any]):
             self._crew, session, specs, progress, self._meter, pins=pins, wrap=self._on_device, reported=reported,
             length=plan.num_steps(progress.epoch),
         )  # fmt: skip
-        self._open = weakref.ref(iterator)
+        self._newest_iterator = weakref.ref(iterator)
         return iterator
 
     def _specs(self, plan: Plan, progress: Progress) -> Iterator[BatchSpec]:
@@ -431,7 +431,7 @@ class Loader(DataLoader[Any]):
         return explain_plan(self._plan(), work, equipment, epoch, device, self._placed[1].describe())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_crew": None, "_meter": None, "_lane": None, "_open": None}
+        return {**self.__dict__, "_crew": None, "_meter": None, "_lane": None, "_newest_iterator": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
