@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from stoker import Loader
 
 both_loaders = pytest.mark.parametrize("make", [DataLoader, Loader])
-with_and_without_workers = pytest.mark.parametrize("num_workers", [0, 2])
+with_and_without_workers = pytest.mark.parametrize("num_workers", [0, 1])
 
 
 def outline(value: Any) -> Any:

@@ -214,6 +214,7 @@ class Nested(Squares):
         return sum(values(self.make(Squares(3), num_workers=1)))
 
 
+@pytest.mark.slow
 def test_a_worker_may_have_workers() -> None:
     with pytest.raises(AssertionError, match="daemonic processes are not allowed to have children"):
         list(DataLoader(Nested(DataLoader), num_workers=1))

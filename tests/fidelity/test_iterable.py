@@ -175,7 +175,7 @@ def test_without_workers_a_stream_draws_from_the_loop_s_generators(make: Any) ->
 
 
 @both_loaders
-@with_and_without_workers
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_data_pipes_are_shuffled_and_sharded(make: Any, num_workers: int) -> None:
     pipes = pytest.importorskip("torch.utils.data.datapipes.iter")
 

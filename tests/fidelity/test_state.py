@@ -18,7 +18,12 @@ StatefulDataLoader = pytest.importorskip("torchdata.stateful_dataloader").Statef
 pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
 both_stateful = pytest.mark.parametrize("make", [StatefulDataLoader, Loader])
 WORKERS = pytest.mark.parametrize(
-    "workers", [{}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}], ids=["0", "2", "2 persistent"]
+    "workers",
+    [
+        pytest.param({}, id="0"),
+        pytest.param({"num_workers": 2}, id="2"),
+        pytest.param({"num_workers": 2, "persistent_workers": True}, id="2 persistent", marks=pytest.mark.slow),
+    ],
 )
 
 
