@@ -44,6 +44,9 @@ class Shares(IterableDataset[int]):
     def __init__(self, *sizes: int, length: int | None = None) -> None:
         self.sizes, self.length = sizes, length
 
+    def __repr__(self) -> str:
+        return f"Shares{self.sizes}"  # without an address: it stands in the names of tests
+
     def __iter__(self) -> Any:
         info = get_worker_info()
         sizes, number = ((sum(self.sizes),), 0) if info is None else (self.sizes, info.id)
