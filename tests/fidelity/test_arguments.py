@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -61,7 +62,9 @@ WRONG: list[tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...],
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # torch's half-made iterator
 @both_loaders
-@pytest.mark.parametrize(("arguments", "error", "text"), WRONG, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"), WRONG, ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value))[:60]
+)
 def test_wrong_arguments(make: Any, arguments: dict[str, Any], error: Any, text: str) -> None:
     with pytest.raises(error, match=text):
         iter(make(**{"dataset": TEN, **arguments}))
