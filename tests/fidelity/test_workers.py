@@ -112,7 +112,9 @@ CONTEXTS = ["fork", pytest.param("spawn", marks=pytest.mark.slow), multiprocessi
 
 
 @both_loaders
-@pytest.mark.parametrize("context", CONTEXTS, ids=str)
+@pytest.mark.parametrize(
+    "context", CONTEXTS, ids=lambda context: context if isinstance(context, str) else type(context).__name__
+)
 def test_a_multiprocessing_context_is_obeyed(make: Any, context: Any) -> None:
     loader = make(Squares(3), batch_size=2, num_workers=1, multiprocessing_context=context)
     assert loader.multiprocessing_context.get_start_method() == (context if isinstance(context, str) else "fork")
