@@ -57,6 +57,23 @@ int read_parts(int fd, std::int64_t& offset, std::vector<iovec>& parts) noexcept
 
 }  // namespace
 
+template <typename T>
+void widen_rows(const std::uint64_t* addresses, std::size_t count, std::size_t length, std::int64_t* target) noexcept {
+  for (std::size_t row = 0; row < count; ++row, target += length) {
+    const std::byte* source = at(addresses[row]);
+    for (std::size_t position = 0; position < length; ++position) {
+      T value;
+      std::memcpy(&value, source + position * sizeof(T), sizeof(T));
+      target[position] = static_cast<std::int64_t>(value);
+    }
+  }
+}
+
+template void widen_rows<std::uint8_t>(const std::uint64_t*, std::size_t, std::size_t, std::int64_t*) noexcept;
+template void widen_rows<std::uint16_t>(const std::uint64_t*, std::size_t, std::size_t, std::int64_t*) noexcept;
+template void widen_rows<std::uint32_t>(const std::uint64_t*, std::size_t, std::size_t, std::int64_t*) noexcept;
+template void widen_rows<std::int32_t>(const std::uint64_t*, std::size_t, std::size_t, std::int64_t*) noexcept;
+
 ReadResult read_spans(const char* const* paths, FileSpan* spans, std::size_t count, std::int64_t max_gap) {
   std::sort(spans, spans + count, [](const FileSpan& a, const FileSpan& b) { return std::tie(a.file, a.offset) < std::tie(b.file, b.offset); });
   std::unique_ptr<std::byte[]> gap;  // where bytes go that nobody asked for

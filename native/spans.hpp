@@ -38,6 +38,10 @@ void unmap_file(std::uint64_t address, std::size_t size) noexcept;
 // let other threads run. Reentrant.
 void copy_spans(const std::uint64_t* addresses, const std::int64_t* lengths, std::size_t count, std::byte* target) noexcept;
 
+// Copies `length` numbers of type T from each address, of any alignment, to `target`, one row behind the other, as 64-bit ones. Reentrant.
+template <typename T>
+void widen_rows(const std::uint64_t* addresses, std::size_t count, std::size_t length, std::int64_t* target) noexcept;
+
 // Reads `count` spans of files to their targets, those of a file that are at most `max_gap` bytes apart by one preadv(2). Sorts `spans`.
 // Holds one descriptor at a time. A file that ends too early is an error here, where a mapping would end the process. Reentrant.
 ReadResult read_spans(const char* const* paths, FileSpan* spans, std::size_t count, std::int64_t max_gap);

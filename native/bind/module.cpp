@@ -2,6 +2,7 @@
 // argument a microsecond. The one caller of each function, in Python, owns the checks.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <cerrno>
@@ -103,6 +104,25 @@ void copy_spans(const Addresses& addresses, const Indices& lengths, std::uintptr
   stoker::copy_spans(addresses.data(), lengths.data(), addresses.size(), reinterpret_cast<std::byte*>(target));
 }
 
+void widen_rows(const Addresses& addresses, std::size_t length, const std::string& dtype, std::uintptr_t target) {
+  auto* out = reinterpret_cast<std::int64_t*>(target);
+  const auto run = [&](auto kernel) {
+    nb::gil_scoped_release release;
+    kernel(addresses.data(), addresses.size(), length, out);
+  };
+  if (dtype == "uint8") {
+    run(stoker::widen_rows<std::uint8_t>);
+  } else if (dtype == "uint16") {
+    run(stoker::widen_rows<std::uint16_t>);
+  } else if (dtype == "uint32") {
+    run(stoker::widen_rows<std::uint32_t>);
+  } else if (dtype == "int32") {
+    run(stoker::widen_rows<std::int32_t>);
+  } else {
+    throw nb::value_error("rows of uint8, uint16, uint32 or int32 can be widened");
+  }
+}
+
 nb::tuple read_spans(const std::vector<nb::bytes>& paths, const Indices& files, const Indices& offsets, const Indices& lengths,
                      std::uintptr_t target, std::int64_t max_gap) {
   if (files.size() != offsets.size() || files.size() != lengths.size()) {
@@ -167,6 +187,8 @@ NB_MODULE(_native, module) {
   module.def("unmap_file", &stoker::unmap_file, nb::arg("address"), nb::arg("size"), "Ends a mapping.");
   module.def("copy_spans", &copy_spans, nb::arg("addresses"), nb::arg("lengths"), nb::arg("target"),
              "Copies spans of memory behind each other. Releases the GIL.");
+  module.def("widen_rows", &widen_rows, nb::arg("addresses"), nb::arg("length"), nb::arg("dtype"), nb::arg("target"),
+             "Copies rows of whole numbers as 64-bit ones. Releases the GIL.");
   module.def("read_spans", &read_spans, nb::arg("paths"), nb::arg("files"), nb::arg("offsets"), nb::arg("lengths"), nb::arg("target"),
              nb::arg("max_gap"), "Reads spans of files behind each other, near ones by one preadv. Releases the GIL.");
   module.def("load_bounds", &load_bounds, nb::arg("addresses"), nb::arg("target"),

@@ -36,6 +36,9 @@ def unmap_file(address: int, size: int) -> None:
 def copy_spans(addresses: NDArray[np.uint64], lengths: NDArray[np.int64], target: int) -> None:
     """Copies spans of memory behind each other to the address `target`. Releases the GIL."""
 
+def widen_rows(addresses: NDArray[np.uint64], length: int, dtype: str, target: int) -> None:
+    """Copies `length` numbers (uint8, uint16, uint32, int32) from each address to the address `target`, as int64. Releases the GIL."""
+
 def read_spans(
     paths: list[bytes],
     files: NDArray[np.int64],

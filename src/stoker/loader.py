@@ -9,7 +9,6 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import (
     DataLoader,
@@ -27,6 +26,7 @@ from stoker.data.fingerprint import fingerprint
 from stoker.data.placement import DeviceWork, place_on_device
 from stoker.device.delivery import DeviceDelivery
 from stoker.device.lanes import Lane, as_device, lane_for
+from stoker.engine.arguments import check_batching, check_workers
 from stoker.engine.batch_plan import BatchPlan
 from stoker.engine.budget import available_memory_bytes, cpu_budget, parse_bytes
 from stoker.engine.delivery import Limits
@@ -110,8 +110,8 @@ class Loader(DataLoader[Any]):
         virtual_epoch: int | None = None,
         device: Any = None,
     ) -> None:
-        _check(batch_size, batch_sampler, num_workers, reseed, tail)
-        _check_loading(num_workers, prefetch_factor, timeout)
+        check_batching(batch_size, batch_sampler, reseed, tail)
+        check_workers(num_workers, prefetch_factor, timeout)
         if sampler is not None and shuffle:
             raise ArgumentError(
                 "sampler option is mutually exclusive with shuffle: a sampler decides the order by itself; got both. "
@@ -439,33 +439,9 @@ class Loader(DataLoader[Any]):
         self._attach()
 
 
-def _check(batch_size: int | None, batch_sampler: Any, num_workers: int | str, reseed: str, tail: str) -> None:
-    if batch_size is not None and batch_sampler is None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-            raise ArgumentError(f"batch_size must be a whole number, or None for single samples; got {batch_size!r}.")
-        if batch_size < 1:
-            raise ArgumentError(f"batch_size must be at least 1; got {batch_size}.")
-    if isinstance(num_workers, str) and num_workers != "auto":
-        raise ArgumentError(f"num_workers must be a number or 'auto'; got {num_workers!r}.")
-    if reseed not in ("sample", "worker"):
-        raise ArgumentError(f"reseed must be 'sample' or 'worker'; got {reseed!r}.")
-    if tail not in ("pad", "drop"):
-        raise ArgumentError(f"tail must be 'pad' or 'drop'; got {tail!r}.")
-
-
 def _worker_init_fn(dataset: Any, own: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
     """A user's function; for torch's data pipes, after one that gives each worker its shard."""
     if not isinstance(dataset, IterDataPipe | MapDataPipe):
         return own
     rank, world_size = current_rank()
     return partial(_sharding_worker_init_fn, own, world_size, rank)
-
-
-def _check_loading(num_workers: int | str, prefetch_factor: int | None, timeout: float) -> None:
-    """What torch says only when it is iterated."""
-    if num_workers == 0 and timeout > 0:
-        raise ArgumentError(
-            f"timeout needs workers, num_workers of at least 1, whose batches are waited for; got {timeout}."
-        )
-    if num_workers != 0 and prefetch_factor == 0:
-        raise ArgumentError("prefetch_factor must be at least 1, so that workers have something to do; got 0.")

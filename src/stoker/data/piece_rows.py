@@ -61,13 +61,21 @@ class PieceRows:
         Raises:
             IndexError: an index is out of range.
         """
+        return copy_rows(self.addresses(indices), self.dtype, self.shape)
+
+    def addresses(self, indices: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Where the rows `indices` begin, uint64 [len(indices)]; the memory stays as long as this object does.
+
+        Raises:
+            IndexError: an index is out of range.
+        """
         check_indices(indices, self._num_rows)
         if len(self._origins) == 1:
             origins = self._origins
         else:
             origins = self._origins[self._bounds.searchsorted(indices, "right") - 1]
-        addresses = origins + indices.astype(np.uint64) * self._step
-        return copy_rows(addresses, self.dtype, self.shape)
+        found: NDArray[np.uint64] = origins + indices.astype(np.uint64) * self._step
+        return found
 
 
 def copy_rows(addresses: NDArray[np.uint64], dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:

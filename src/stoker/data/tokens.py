@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
+from stoker._native import widen_rows
 from stoker.data.handles import Handle
 from stoker.data.piece_rows import PieceRows
 from stoker.data.values import Source, as_batch
 from stoker.errors import ArgumentError, DataError
+
+_WIDENED = ("uint8", "uint16", "uint32", "int32")
+"""What the native core makes int64 of while it copies."""
 
 
 class Tokens(Source):
@@ -79,8 +83,20 @@ class Tokens(Source):
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The windows `indices`: a list of two int64 tensors [batch, window], or the one tensor where not shifted."""
-        windows = self._windows.get().gather(indices)
-        return as_batch([torch.from_numpy(part) for part in self._split(windows, np.dtype(np.int64))])
+        windows = self._windows.get()
+        if not self.dtype.isnative or self.dtype.name not in _WIDENED:
+            return as_batch(
+                [torch.from_numpy(part) for part in self._split(windows.gather(indices), np.dtype(np.int64))]
+            )
+        starts = windows.addresses(indices)
+        columns = []
+        for number in range(len(self.columns)):  # each straight from the file into its own memory
+            column = torch.empty((len(indices), self.window), dtype=torch.int64)
+            widen_rows(
+                starts + np.uint64(number * self.dtype.itemsize), self.window, self.dtype.name, column.data_ptr()
+            )
+            columns.append(column)
+        return as_batch(columns)
 
     def _split(self, windows: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
         """The columns, each in memory of its own, from windows [..., span]."""
