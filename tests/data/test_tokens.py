@@ -115,3 +115,17 @@ def test_a_file_that_became_shorter_is_told_before_it_is_mapped(path: Path) -> N
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(stoker.DataError, match=r"held 100 tokens when it was opened, and holds 25 now"):
         dataset[0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int32", "int16", "int64", ">u2"])
+@pytest.mark.parametrize("shifted", [True, False])
+def test_a_batch_is_its_samples_whatever_the_file_s_dtype(dtype: str, shifted: bool, tmp_path: Path) -> None:
+    highest = min(np.iinfo(dtype).max, 2**40)
+    tokens = np.linspace(np.iinfo(dtype).min // 2**20, highest, 77).astype(dtype)
+    tokens.tofile(tmp_path / "a.bin")
+    dataset = Tokens(tmp_path / "a.bin", 5, stride=3, dtype=dtype, shifted=shifted)
+    indices = np.array([0, len(dataset) - 1, 7, 7])
+    batch = dataset.get_batch(indices)
+    for column, part in enumerate(batch if shifted else [batch]):
+        starts = indices[:, None] * 3 + np.arange(5) + column
+        assert part.tolist() == tokens.astype(np.int64)[starts].tolist()
