@@ -19,8 +19,7 @@ from stoker.train import accumulate
 data = TensorDataset(torch.arange(96.0)[:, None])
 
 
-def train() -> None:
-    dist.init_process_group("gloo")
+def train() -> torch.Tensor:
     model = DistributedDataParallel(torch.nn.Linear(1, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
     seen = []
@@ -31,8 +30,14 @@ def train() -> None:
             optimizer.step()
             optimizer.zero_grad()
         seen.append(micro.batch[0].flatten())
-    everyone = [torch.empty(len(seen), 8) for _ in range(dist.get_world_size())]
-    dist.all_gather(everyone, torch.stack(seen))
+    return torch.stack(seen)
+
+
+def main() -> None:
+    dist.init_process_group("gloo")
+    seen = train()
+    everyone = [torch.empty_like(seen) for _ in range(dist.get_world_size())]
+    dist.all_gather(everyone, seen)
     if dist.get_rank() == 0:
         alone = [batch.flatten() for (batch,) in _on_one_process()]
         assert torch.equal(torch.cat(everyone, 1), torch.stack(alone))
@@ -50,12 +55,12 @@ def _on_one_process() -> list[list[torch.Tensor]]:
 
 def start(rank: int, port: int) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=str(port))
-    train()
+    main()
 
 
 if __name__ == "__main__":
     if "RANK" in os.environ:
-        train()
+        main()
     else:
         with socket.socket() as free:
             free.bind(("localhost", 0))

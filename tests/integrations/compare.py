@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,13 +27,18 @@ QUICK_AND_ALL = pytest.mark.parametrize(
 def run_module(name: str, *arguments: str | Path) -> str:
     """Runs ``python -m name`` in the project's root; returns what it printed."""
     paths = [str(PROJECT), str(PROJECT / "benchmarks"), os.environ.get("PYTHONPATH", "")]
-    result = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", name, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=280, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
-    return result.stdout
+    try:
+        out, errors = process.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its phases and ranks too
+        out, errors = process.communicate()
+    assert process.returncode == 0, f"{process.returncode}\n{out[-2000:]}{errors[-4000:]}"
+    return out
 
 
 def assert_goes_on(folder: Path, kills: Sequence[Kill], ranks: int = 1) -> None:

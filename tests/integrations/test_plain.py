@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations.compare import QUICK_AND_ALL, assert_goes_on, run_module
+from tests.integrations.compare import assert_goes_on, run_module
 from tests.integrations.phases import MID_EPOCH, SECOND_EPOCH, Kill
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@QUICK_AND_ALL  # with torch.compile's "eager" backend, and with the compiler
-def test_a_compiled_step_over_torchvision_and_albumentations(tmp_path: Path, quick: list[str]) -> None:
-    run_module("tests.integrations.plain_run", tmp_path, *quick)
-    assert_goes_on(tmp_path, [MID_EPOCH] if quick else [MID_EPOCH, SECOND_EPOCH])
+@pytest.mark.slow  # each run compiles; the example of a compiled step is quick
+def test_a_compiled_step_over_torchvision_and_albumentations(tmp_path: Path) -> None:
+    run_module("tests.integrations.plain_run", tmp_path)
+    assert_goes_on(tmp_path, [MID_EPOCH, SECOND_EPOCH])
 
 
 def test_distributed_data_parallel_with_gloo(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
@@ -26,6 +26,7 @@ def linear() -> torch.nn.Linear:
     return torch.nn.Linear(3, 1).double()
 
 
+@settings(max_examples=30)
 @given(length=st.integers(1, 40), batch_size=st.integers(1, 7), steps=st.integers(1, 5))
 def test_a_group_has_the_gradient_of_one_large_batch(length: int, batch_size: int, steps: int) -> None:
     torch.manual_seed(length)
