@@ -49,7 +49,7 @@ def test_a_dataset_that_does_not_share_is_read_by_every_worker(make: Any) -> Non
 @both_loaders
 def test_more_than_the_reported_length_is_warned_of(make: Any) -> None:
     text = (
-        r"Length of IterableDataset <.*> was reported to be 3 ?\(when accessing len\(dataloader\)\), "
+        r"Length of IterableDataset Shares\(5,\) was reported to be 3 ?\(when accessing len\(dataloader\)\), "
         r"but 4 samples have been fetched\. "
     )
     with warnings.catch_warnings():
