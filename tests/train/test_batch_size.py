@@ -109,6 +109,18 @@ def test_a_given_limit_on_the_cpu() -> None:
         find_batch_size(step, start=100, memory_limit="64MiB", device="cpu")
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone resets the peak of resident memory")
+def test_what_the_c_library_keeps_is_not_memory_that_a_step_may_take() -> None:
+    def step(batch_size: int) -> None:
+        torch.ones(batch_size, 1 << 20, dtype=torch.uint8)
+
+    kept = [bytes(1000) for _ in range(40_000)]
+    above = bytes(1000)  # keeps the C library from giving back what lies below
+    kept.clear()
+    assert find_batch_size(step, memory_limit="64MiB", device="cpu") <= 64
+    assert above
+
+
 @pytest.mark.needs_cuda
 @pytest.mark.parametrize("memory_limit", [None, "64MiB"])
 def test_on_cuda(memory_limit: str | None) -> None:

@@ -57,6 +57,7 @@ def find_batch_size(
         )
     trial = _Trial(step, _Meter(device, memory_limit))
     first = _ceiling(start, multiple_of) // multiple_of
+    _free()  # what is given back later must not count as memory that was held before the first step
     with _garbage_apart():
         found = largest_that_fits(lambda size: trial.fits(size * multiple_of), first, limit // multiple_of)
     if found is None:
