@@ -42,7 +42,8 @@ def find_batch_size(
         limit: the largest size tried; the dataset's length, say.
         multiple_of: sizes are multiples of this (of 8, where the hardware likes it).
         memory_limit: bytes, or "2GiB": how much a step may take at its peak beyond what is held before the first one. By
-            default what the device or the allocator gives.
+            default what the device or the allocator gives. On the CPU up to 32 MB that the C library keeps of a smaller
+            step may count as taken: then the result is that much smaller.
         device: where `memory_limit` is measured: by default the current CUDA device if there is one, else the CPU.
 
     Raises:
